@@ -1,0 +1,1 @@
+//! Lambda behind a CloudFormation custom resource: index template and first write index.

@@ -1,0 +1,1 @@
+//! Core: an event becomes a searchable document (URL, user agent, place, derived fields). Depends on events.

@@ -1,0 +1,1 @@
+//! Adapter: OpenSearch - signed requests, the write alias, bulk indexing with every item sorted. Depends on events.

@@ -1,0 +1,1 @@
+//! Adapter: structured logs. Depends on nothing of ours.

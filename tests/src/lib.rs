@@ -1,0 +1,1 @@
+//! End to end on the real servers of the local stack. May depend on everything.
