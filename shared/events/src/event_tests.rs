@@ -1,0 +1,154 @@
+use super::*;
+use proptest::prelude::*;
+
+const GOOD: &str = r#"{"user_id":"u1","session_id":"s1","event_type":"page_view","page_url":"https://shop.example/product/1?a=b#c","timestamp":"2026-11-23T18:00:00Z","metadata":{"amount":1}}"#;
+
+fn now() -> Timestamp {
+    Timestamp::parse_iso8601("2026-11-23T18:00:10Z").unwrap()
+}
+
+fn stamp() -> Stamp<'static> {
+    Stamp {
+        source: "shop".into(),
+        received_at: now(),
+        stage: Stage::Collect,
+    }
+}
+
+fn parse(json: &str) -> Result<Event<'_>, Rejection> {
+    let raw = RawEvent::read(json, Stage::Collect)?;
+    Event::parse(raw, &stamp(), &Limits::DEFAULT, now(), || "new".to_owned())
+}
+
+/// The good event with one field's JSON replaced, or dropped.
+fn with(field: &str, json: Option<&str>) -> String {
+    let mut event: serde_json::Map<String, serde_json::Value> = serde_json::from_str(GOOD).unwrap();
+    match json {
+        Some(json) => event.insert(field.to_owned(), serde_json::from_str(json).unwrap()),
+        None => event.remove(field),
+    };
+    serde_json::to_string(&event).unwrap()
+}
+
+#[test]
+fn a_good_event_is_stamped() {
+    let event = parse(GOOD).unwrap();
+    assert_eq!((event.event_id(), event.source()), ("new", "shop"));
+    assert_eq!(event.received_at(), now());
+    assert_eq!(event.metadata().as_json(), r#"{"amount":1}"#);
+    let numeric = with("timestamp", Some("1795456800000"));
+    assert_eq!(parse(&numeric).unwrap().timestamp(), event.timestamp());
+    assert_eq!(
+        parse(&with("event_id", Some("\"mine\"")))
+            .unwrap()
+            .event_id(),
+        "mine"
+    );
+}
+
+#[test]
+fn every_reason_has_its_code() {
+    let long = |n: usize| format!("\"{}\"", "x".repeat(n));
+    let cases: &[(&str, Option<&str>, &str)] = &[
+        ("user_id", None, "field_missing"),
+        ("session_id", Some("null"), "field_missing"),
+        ("event_type", Some("\"\""), "field_empty"),
+        ("user_id", Some("17"), "field_wrong_type"),
+        ("user_id", Some("{}"), "field_wrong_type"),
+        ("user_id", Some(&long(257)), "field_too_long"),
+        ("event_type", Some(&long(129)), "field_too_long"),
+        ("event_id", Some(&long(257)), "field_too_long"),
+        ("page_url", Some("\"ftp://a/b\""), "page_url_invalid"),
+        ("page_url", Some("\"/relative\""), "page_url_invalid"),
+        (
+            "page_url",
+            Some("\"javascript:alert(1)\""),
+            "page_url_invalid",
+        ),
+        ("page_url", Some("\"https://\""), "page_url_invalid"),
+        ("timestamp", None, "field_missing"),
+        ("timestamp", Some("\"noon\""), "timestamp_invalid"),
+        ("timestamp", Some("-1"), "timestamp_invalid"),
+        ("timestamp", Some("1.5"), "field_wrong_type"),
+        (
+            "timestamp",
+            Some("\"2026-11-16T18:00:09Z\""),
+            "timestamp_too_old",
+        ),
+        (
+            "timestamp",
+            Some("\"2026-11-23T18:05:11Z\""),
+            "timestamp_in_future",
+        ),
+        ("sent_at", Some("\"?\""), "timestamp_invalid"),
+        ("schema_version", Some("\"1\""), "field_wrong_type"),
+        ("metadata", Some("[]"), "field_wrong_type"),
+        ("source", Some("\"other-shop\""), "field_unknown"),
+        ("received_at", Some("1"), "field_unknown"),
+    ];
+    for (field, json, code) in cases {
+        let rejection = parse(&with(field, *json))
+            .map(|e| e.event_id.into_owned())
+            .unwrap_err();
+        assert_eq!(rejection.code, *code, "{field} = {json:?}");
+        assert_eq!(rejection.stage, Stage::Collect);
+    }
+    assert_eq!(parse("[]").unwrap_err().code, "event_not_an_object");
+    assert_eq!(parse("{oops").unwrap_err().code, "event_malformed");
+    assert_eq!(
+        parse(&GOOD.replace("u1", "\\ud800")).unwrap_err().code,
+        "event_malformed"
+    );
+    let twice = GOOD.replacen('{', "{\"user_id\":\"a\",", 1);
+    assert_eq!(parse(&twice).unwrap_err().code, "field_duplicate");
+}
+
+#[test]
+fn ages_at_the_limit_pass() {
+    for at in ["2026-11-16T18:00:10Z", "2026-11-23T18:05:10Z"] {
+        assert!(
+            parse(&with("timestamp", Some(&format!("\"{at}\"")))).is_ok(),
+            "{at}"
+        );
+    }
+}
+
+#[test]
+fn nul_bytes_and_long_urls_are_text_like_any_other() {
+    assert_eq!(
+        parse(&with("user_id", Some("\"a\\u0000b\"")))
+            .unwrap()
+            .user_id(),
+        "a\0b"
+    );
+    let url = format!("\"https://shop.example/{}\"", "p".repeat(4_000));
+    assert!(parse(&with("page_url", Some(&url))).is_ok());
+}
+
+#[test]
+fn debug_shows_no_payload() {
+    let shown = format!("{:?}", parse(GOOD).unwrap());
+    assert!(
+        !shown.contains("u1") && !shown.contains("shop.example"),
+        "{shown}"
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in r#"[\[\]{}",:a0\\u d8n.-]{0,80}"#) {
+        let _ = parse(&text);
+    }
+
+    #[test]
+    fn any_field_value_is_accepted_or_refused(
+        field in prop::sample::select(vec!["user_id", "session_id", "event_type", "page_url", "timestamp", "event_id", "sent_at", "schema_version", "metadata"]),
+        text in ".{0,300}",
+    ) {
+        let json = with(field, Some(&serde_json::to_string(&text).unwrap()));
+        match parse(&json) {
+            Ok(event) => prop_assert!(!event.user_id().is_empty()),
+            Err(rejection) => prop_assert!(!rejection.code.is_empty()),
+        }
+    }
+}
