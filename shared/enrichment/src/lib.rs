@@ -1,1 +1,14 @@
-//! Core: an event becomes a searchable document (URL, user agent, place, derived fields). Depends on events.
+//! Core: an event becomes a searchable document.
+//!
+//! [`Enricher`] ties the lookups together: [`page_url`] splits the URL,
+//! [`user_agent`] names browser and system, [`geo`] finds the place of an IP
+//! address, and [`document`] writes the fields the index maps.
+
+mod countries;
+pub mod document;
+pub mod geo;
+pub mod page_url;
+pub mod restore;
+pub mod user_agent;
+
+pub use document::{Document, Enricher};

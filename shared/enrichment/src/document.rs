@@ -1,0 +1,243 @@
+//! An event becomes a searchable document.
+
+use crate::geo::{Geo, Place};
+use crate::page_url;
+use crate::user_agent::{ParsedUserAgent, UserAgents};
+use freshet_events::{
+    Code, DocumentId, Event, IP_ADDRESS, KNOWN_METADATA, Rejection, Stage, Timestamp, USER_AGENT,
+};
+use serde::Serialize;
+use serde::ser::{SerializeMap as _, Serializer};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// The event type that counts as a conversion.
+const PURCHASE: &str = "purchase";
+
+/// One event, ready to be indexed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Its `_id`: the same for every delivery of the event.
+    pub id: DocumentId,
+    /// Its `_source` as JSON, on one line.
+    pub json: Vec<u8>,
+    /// No copy of this event can have been indexed before this moment: the
+    /// earlier of when it happened and when it was received. (An arrival time
+    /// on the stream may be earlier still; the reader of the stream knows.)
+    pub not_before: Timestamp,
+}
+
+impl std::fmt::Debug for Document {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Document({}, {} bytes)", self.id, self.json.len())
+    }
+}
+
+/// Turns events into documents. It is shared by all threads of a function and
+/// lives as long as the process, so that its caches stay warm.
+pub struct Enricher {
+    user_agents: UserAgents,
+    geo: Geo,
+}
+
+impl Enricher {
+    /// An enricher over these lookups.
+    #[must_use]
+    pub const fn new(user_agents: UserAgents, geo: Geo) -> Self {
+        Self { user_agents, geo }
+    }
+
+    /// Derives every field of the document: the calendar of `@timestamp`, the
+    /// parts of the URL, browser and place, conversion and revenue, and how
+    /// many seconds passed until `now`. The IP address is looked up and left
+    /// out. Metadata that the index does not map by type goes to
+    /// `metadata.other`.
+    ///
+    /// # Errors
+    /// A [`Rejection`] at [`Stage::Enrich`] if the URL cannot be split.
+    pub fn enrich(&self, event: &Event<'_>, now: Timestamp) -> Result<Document, Rejection> {
+        let url = page_url::split(event.page_url()).map_err(|error| {
+            Rejection::new(Stage::Enrich, Code::PageUrlInvalid, error.to_string())
+        })?;
+        let metadata = SortedMetadata::of(event);
+        let calendar = event.timestamp().calendar();
+        let date = calendar.date.to_string();
+        let is_conversion = event.event_type() == PURCHASE;
+        let source = Source {
+            timestamp: event.timestamp(),
+            date: &date,
+            hour: calendar.hour,
+            day_of_week: calendar.day_of_week,
+            event_id: event.event_id(),
+            source: event.source(),
+            user_id: event.user_id(),
+            session_id: event.session_id(),
+            event_type: event.event_type(),
+            page_url: event.page_url(),
+            url_path: &url.path,
+            query_params: url.query.as_deref(),
+            fragment: url.fragment.as_deref(),
+            user_agent_parsed: metadata
+                .user_agent
+                .as_deref()
+                .map(|text| self.user_agents.parse(text)),
+            geoip: self.place(event, metadata.ip_address.as_deref()),
+            is_conversion: is_conversion.then_some(true),
+            revenue: is_conversion.then(|| metadata.amount()),
+            processing_time: now.seconds_since(event.timestamp()),
+            sent_at: event.sent_at(),
+            received_at: event.received_at(),
+            enriched_at: now,
+            schema_version: event.schema_version(),
+            metadata: &metadata,
+        };
+        // Strings, finite numbers and checked JSON always serialise.
+        let json = serde_json::to_vec(&source).map_err(|error| {
+            Rejection::new(Stage::Enrich, Code::EventMalformed, error.to_string())
+        })?;
+        Ok(Document {
+            id: event.document_id(),
+            json,
+            not_before: event.timestamp().min(event.received_at()),
+        })
+    }
+
+    fn place<'e>(&self, event: &Event<'e>, ip_address: Option<&str>) -> Option<Whereabouts<'e>> {
+        match ip_address.and_then(|text| self.geo.lookup_str(text)) {
+            Some(place) => Some(Whereabouts::Found(place)),
+            None => event.place().map(Whereabouts::Known),
+        }
+    }
+}
+
+/// Looked up now, or known from before the address was dropped.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Whereabouts<'a> {
+    Found(Place),
+    Known(&'a RawValue),
+}
+
+/// The document's fields, in the order they are written.
+#[derive(Serialize)]
+struct Source<'a> {
+    #[serde(rename = "@timestamp")]
+    timestamp: Timestamp,
+    date: &'a str,
+    hour: u8,
+    day_of_week: u8,
+    event_id: &'a str,
+    source: &'a str,
+    user_id: &'a str,
+    session_id: &'a str,
+    event_type: &'a str,
+    page_url: &'a str,
+    url_path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query_params: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fragment: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent_parsed: Option<Arc<ParsedUserAgent>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    geoip: Option<Whereabouts<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_conversion: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revenue: Option<f64>,
+    processing_time: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent_at: Option<Timestamp>,
+    received_at: Timestamp,
+    enriched_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema_version: Option<i64>,
+    metadata: &'a SortedMetadata<'a>,
+}
+
+/// Metadata by what becomes of it.
+struct SortedMetadata<'a> {
+    known: Vec<(Cow<'a, str>, &'a RawValue)>,
+    other: Vec<(Cow<'a, str>, &'a RawValue)>,
+    ip_address: Option<Cow<'a, str>>,
+    user_agent: Option<Cow<'a, str>>,
+}
+
+impl<'a> SortedMetadata<'a> {
+    fn of(event: &'a Event<'_>) -> Self {
+        let mut sorted = Self {
+            known: Vec::new(),
+            other: Vec::new(),
+            ip_address: None,
+            user_agent: None,
+        };
+        for (key, value) in event.metadata().entries() {
+            if key == IP_ADDRESS {
+                sorted.ip_address = text(value);
+                continue;
+            }
+            if key == USER_AGENT {
+                sorted.user_agent = text(value);
+            }
+            if KNOWN_METADATA.contains(&key.as_ref()) {
+                sorted.known.push((key, value));
+            } else {
+                sorted.other.push((key, value));
+            }
+        }
+        sorted
+    }
+
+    /// `amount` as a finite number, be it written as a number or as text; 0 otherwise.
+    fn amount(&self) -> f64 {
+        let value = self
+            .known
+            .iter()
+            .find(|(key, _)| key == "amount")
+            .map(|(_, value)| *value);
+        value
+            .and_then(|value| match text(value) {
+                Some(text) => text.trim().parse().ok(),
+                None => value.get().parse().ok(),
+            })
+            .filter(|amount: &f64| amount.is_finite())
+            .unwrap_or(0.0)
+    }
+}
+
+/// A JSON string's text; `None` for other values.
+fn text(value: &RawValue) -> Option<Cow<'_, str>> {
+    let json = value.get();
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        serde_json::from_str(json).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
+    }
+}
+
+impl Serialize for SortedMetadata<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (key, value) in &self.known {
+            map.serialize_entry(key, value)?;
+        }
+        if !self.other.is_empty() {
+            map.serialize_entry("other", &Other(&self.other))?;
+        }
+        map.end()
+    }
+}
+
+struct Other<'a>(&'a [(Cow<'a, str>, &'a RawValue)]);
+
+impl Serialize for Other<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
+}
+
+#[cfg(test)]
+#[path = "document_tests.rs"]
+mod tests;

@@ -1,0 +1,137 @@
+use super::*;
+use freshet_events::{Limits, RawEvent, Stamp};
+use serde_json::{Value, json};
+
+/// A user-agent table of one browser: the real one has tests of its own.
+const REGEXES: &str = r"
+user_agent_parsers:
+  - regex: '(Firefox)/(\d+)\.(\d+)'
+os_parsers:
+  - regex: '(Linux)'
+device_parsers: []
+";
+
+fn enricher() -> Enricher {
+    Enricher::new(
+        UserAgents::from_yaml(REGEXES.as_bytes()).unwrap(),
+        Geo::open::<&str>(&[]).unwrap(),
+    )
+}
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::parse_iso8601(text).unwrap()
+}
+
+fn event(json: &str) -> Event<'_> {
+    let stamp = Stamp {
+        source: "shop".into(),
+        received_at: at("2026-11-23T18:00:01.500Z"),
+        stage: Stage::Collect,
+    };
+    let raw = RawEvent::read(json, Stage::Collect).unwrap();
+    Event::parse(raw, &stamp, &Limits::STREAM, stamp.received_at, || {
+        "id-1".to_owned()
+    })
+    .unwrap()
+}
+
+fn document(json: &str) -> Value {
+    let document = enricher()
+        .enrich(&event(json), at("2026-11-23T18:00:03.250Z"))
+        .unwrap();
+    serde_json::from_slice(&document.json).unwrap()
+}
+
+fn with_metadata(event_type: &str, metadata: &str) -> String {
+    format!(
+        r#"{{"user_id":"u1","session_id":"s1","event_type":"{event_type}","page_url":"https://shop.example/product/mug?colour=blue#reviews","timestamp":"2026-11-23T18:00:00Z","sent_at":"2026-11-23T18:00:01Z","schema_version":2,"metadata":{metadata}}}"#
+    )
+}
+
+#[test]
+fn every_derived_field_is_there() {
+    let metadata = r#"{"user_agent":"Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0","referrer":"https://search.example/","ip_address":"127.0.0.1","colour":"blue","nested":{"a":[1]}}"#;
+    assert_eq!(
+        document(&with_metadata("page_view", metadata)),
+        json!({
+            "@timestamp": "2026-11-23T18:00:00.000Z",
+            "date": "2026-11-23", "hour": 18, "day_of_week": 0,
+            "event_id": "id-1", "source": "shop", "user_id": "u1", "session_id": "s1",
+            "event_type": "page_view",
+            "page_url": "https://shop.example/product/mug?colour=blue#reviews",
+            "url_path": "/product/mug", "query_params": "colour=blue", "fragment": "reviews",
+            "user_agent_parsed": {"name": "Firefox", "version": "145.0", "os": "Linux", "device": "Other"},
+            "processing_time": 3.25,
+            "sent_at": "2026-11-23T18:00:01.000Z",
+            "received_at": "2026-11-23T18:00:01.500Z",
+            "enriched_at": "2026-11-23T18:00:03.250Z",
+            "schema_version": 2,
+            "metadata": {
+                "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0",
+                "referrer": "https://search.example/",
+                "other": {"colour": "blue", "nested": {"a": [1]}},
+            },
+        })
+    );
+}
+
+#[test]
+fn a_purchase_is_a_conversion_with_its_revenue() {
+    for (amount, revenue) in [
+        ("19.5", 19.5),
+        ("\"19.50\"", 19.5),
+        ("null", 0.0),
+        ("\"much\"", 0.0),
+        ("[]", 0.0),
+    ] {
+        let document = document(&with_metadata(
+            "purchase",
+            &format!(r#"{{"amount":{amount}}}"#),
+        ));
+        assert_eq!(
+            (&document["is_conversion"], &document["revenue"]),
+            (&json!(true), &json!(revenue)),
+            "{amount}"
+        );
+    }
+    assert_eq!(
+        document(&with_metadata("purchase", "{}"))["revenue"],
+        json!(0.0)
+    );
+    let view = document(&with_metadata("page_view", r#"{"amount":5}"#));
+    assert_eq!(
+        (view.get("is_conversion"), view.get("revenue")),
+        (None, None)
+    );
+}
+
+#[test]
+fn the_ip_address_is_in_no_part_of_the_document() {
+    for ip in ["203.0.113.77", "2001:db8::77", "not an address"] {
+        let json = with_metadata("page_view", &format!(r#"{{"ip_address":"{ip}","x":1}}"#));
+        let text = document(&json).to_string();
+        assert!(!text.contains(ip) && !text.contains("ip_address"), "{text}");
+    }
+}
+
+#[test]
+fn a_replayed_event_keeps_its_place() {
+    let place = serde_json::value::to_raw_value(&json!({"country_name": "Peru"})).unwrap();
+    let json = with_metadata("page_view", "{}");
+    let event = event(&json).with_place(Some(&place));
+    let document = enricher()
+        .enrich(&event, at("2026-11-23T18:00:03Z"))
+        .unwrap();
+    let source: Value = serde_json::from_slice(&document.json).unwrap();
+    assert_eq!(source["geoip"], json!({"country_name": "Peru"}));
+}
+
+#[test]
+fn not_before_is_the_earlier_of_both_clocks() {
+    let json = with_metadata("page_view", "{}");
+    let document = enricher()
+        .enrich(&event(&json), at("2026-11-23T18:00:03Z"))
+        .unwrap();
+    assert_eq!(document.not_before, at("2026-11-23T18:00:00Z"));
+    assert_eq!(document.id, freshet_events::DocumentId::new("shop", "id-1"));
+}
