@@ -1,1 +1,14 @@
-//! Adapter: OpenSearch - signed requests, the write alias, bulk indexing with every item sorted. Depends on events.
+//! Adapter: OpenSearch.
+//!
+//! [`Search`] sends one request, signed or not. [`Indexer`] creates documents
+//! in the write alias's index and says of each what became of it. [`view`]
+//! knows which index that is, and where else a document may already be.
+
+mod bulk;
+mod client;
+mod indexer;
+pub mod view;
+
+pub use bulk::ItemOutcome;
+pub use client::{Auth, Method, Search, SearchError};
+pub use indexer::{BulkLimits, IndexRequest, Indexer};

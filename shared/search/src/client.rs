@@ -1,0 +1,144 @@
+//! One request to OpenSearch.
+
+use bytes::Bytes;
+use opensearch::OpenSearch;
+use opensearch::auth::Credentials;
+pub use opensearch::http::Method;
+use opensearch::http::headers::HeaderMap;
+use opensearch::http::transport::{SingleNodeConnectionPool, TransportBuilder};
+use std::time::Duration;
+use thiserror::Error;
+use url::Url;
+
+/// How requests prove who sends them.
+#[derive(Clone, Debug)]
+pub enum Auth {
+    /// Not at all: a local cluster.
+    None,
+    /// AWS Signature Version 4, service `es`, with these credentials and region.
+    SigV4(Box<aws_config::SdkConfig>),
+    /// User name and password.
+    Basic {
+        /// The user.
+        user: String,
+        /// The password.
+        password: String,
+    },
+}
+
+/// Why there is no answer, or not the wanted one.
+#[derive(Debug, Error)]
+pub enum SearchError {
+    /// The URL or credentials cannot be used.
+    #[error("the connection to OpenSearch cannot be set up: {0}")]
+    Setup(String),
+    /// No answer: connection refused, broken, or too slow.
+    #[error("OpenSearch does not answer")]
+    Unreachable(#[source] opensearch::Error),
+    /// An answer with another status than success.
+    #[error("OpenSearch answered {status}")]
+    Status {
+        /// HTTP status.
+        status: u16,
+        /// The beginning of what it said.
+        body: String,
+    },
+    /// An answer that is not what the request asked for.
+    #[error("OpenSearch's answer cannot be read: {0}")]
+    Answer(&'static str),
+    /// There is no index to write to.
+    #[error("the write alias has no write index")]
+    NoWriteIndex,
+}
+
+impl SearchError {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Setup(_) => "search_setup",
+            Self::Unreachable(_) => "search_unreachable",
+            Self::Status { .. } => "search_status",
+            Self::Answer(_) => "search_answer",
+            Self::NoWriteIndex => "no_write_index",
+        }
+    }
+
+    /// The HTTP status, if there was an answer.
+    #[must_use]
+    pub const fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+}
+
+/// A cluster. Connections are kept and used again.
+#[derive(Clone, Debug)]
+pub struct Search {
+    client: OpenSearch,
+}
+
+impl Search {
+    /// The cluster at `url`.
+    ///
+    /// # Errors
+    /// [`SearchError::Setup`] if the URL or the credentials cannot be used.
+    pub fn connect(url: &str, auth: Auth) -> Result<Self, SearchError> {
+        let url = Url::parse(url).map_err(|error| SearchError::Setup(error.to_string()))?;
+        let credentials = match auth {
+            Auth::None => None,
+            Auth::Basic { user, password } => Some(Credentials::Basic(user, password)),
+            Auth::SigV4(config) => {
+                let signed = Credentials::try_from(*config)
+                    .map_err(|error| SearchError::Setup(error.to_string()))?;
+                Some(signed)
+            }
+        };
+        let mut builder = TransportBuilder::new(SingleNodeConnectionPool::new(url)).disable_proxy();
+        if let Some(credentials) = credentials {
+            builder = builder.auth(credentials).service_name("es");
+        }
+        let transport = builder
+            .build()
+            .map_err(|error| SearchError::Setup(error.to_string()))?;
+        Ok(Self {
+            client: OpenSearch::new(transport),
+        })
+    }
+
+    /// Sends a request and gives back the body of a successful answer.
+    ///
+    /// # Errors
+    /// [`SearchError::Unreachable`] without an answer within `timeout`,
+    /// [`SearchError::Status`] with one that is not a success.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+        timeout: Duration,
+    ) -> Result<Bytes, SearchError> {
+        let transport = self.client.transport();
+        let request = transport.send(
+            method,
+            path,
+            HeaderMap::new(),
+            None::<&()>,
+            body,
+            Some(timeout),
+        );
+        let response = request.await.map_err(SearchError::Unreachable)?;
+        let status = response.status_code();
+        let body = response.bytes().await.map_err(SearchError::Unreachable)?;
+        if status.is_success() {
+            return Ok(body);
+        }
+        let text = String::from_utf8_lossy(&body);
+        Err(SearchError::Status {
+            status: status.as_u16(),
+            body: text.chars().take(2_000).collect(),
+        })
+    }
+}
