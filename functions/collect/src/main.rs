@@ -1,2 +1,45 @@
-//! The Lambda bootstrap.
-fn main() {}
+//! The bootstrap: telemetry, configuration, clients, run.
+
+use anyhow::Context as _;
+use aws_config::retry::RetryConfig;
+use collect::config::Config;
+use collect::handler::Handler;
+use collect::write_keys::WriteKeys;
+use freshet_streams::{DeadLetterQueue, Stream};
+use lambda_runtime::{LambdaEvent, service_fn};
+use serde_json::value::RawValue;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let config = Config::from_env().context("the configuration is wrong")?;
+    freshet_telemetry::init(&config.log_level);
+    // Retries are by record and by event, in the adapters.
+    let aws = aws_config::from_env()
+        .retry_config(RetryConfig::disabled())
+        .load()
+        .await;
+    let stream = Stream::new(aws_sdk_kinesis::Client::new(&aws), &config.stream_name);
+    let queue = DeadLetterQueue::new(
+        aws_sdk_sqs::Client::new(&aws),
+        &config.dead_letter_queue_url,
+    );
+    let keys = match &config.write_keys_secret_id {
+        None => WriteKeys::open(),
+        Some(id) => {
+            let secrets = aws_sdk_secretsmanager::Client::new(&aws_config::from_env().load().await);
+            WriteKeys::load(secrets, id.clone())
+                .await
+                .context("the write keys cannot be loaded")?
+        }
+    };
+    let handler = &Handler::new(stream, queue, keys, &config);
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Box<RawValue>>| async move {
+        Ok::<_, lambda_runtime::Error>(
+            handler
+                .handle(event.payload.get(), event.context.deadline())
+                .await,
+        )
+    }))
+    .await
+    .map_err(|error| anyhow::anyhow!(error))
+}

@@ -22,6 +22,9 @@ pub struct CalendarFields {
 }
 
 impl Timestamp {
+    /// 1970-01-01T00:00:00Z.
+    pub const EPOCH: Self = Self(0);
+
     /// From milliseconds since the epoch; `None` outside 1970 to 9999.
     #[must_use]
     pub fn from_millis(ms: i64) -> Option<Self> {

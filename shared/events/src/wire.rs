@@ -237,6 +237,15 @@ fn frames(mut bytes: &[u8]) -> Result<Vec<&str>, RecordError> {
     }
 }
 
+/// Whether `json` is one event's wire JSON: for tools that put events back.
+///
+/// # Errors
+/// What [`Event::from_wire`] would say.
+pub fn check(json: &[u8]) -> Result<(), Rejection> {
+    let not_text = |_| Rejection::new(Stage::Unpack, Code::EventMalformed, "not UTF-8 text");
+    Event::from_wire(std::str::from_utf8(json).map_err(not_text)?).map(|_| ())
+}
+
 /// The fields of [`Event`]'s wire form.
 #[derive(Deserialize)]
 struct WireEvent<'a> {

@@ -1,0 +1,162 @@
+//! Everything between a request's body and the stream, without I/O.
+
+use crate::answer::{EventResult, Status};
+use freshet_events::{
+    BodyError, Code, Event, IP_ADDRESS, Limits, RawEvent, Rejection, Stage, Stamp, Timestamp,
+    USER_AGENT, split, wire,
+};
+use freshet_streams::Record;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// The most events one request may hold.
+pub const MAX_EVENTS: usize = 2_500;
+
+/// Who sends, as the request itself tells.
+#[derive(Clone, Copy)]
+pub struct Sender<'a> {
+    /// The name beside the write key.
+    pub source: &'a str,
+    /// Fills `metadata.ip_address` where the client did not.
+    pub ip_address: &'a str,
+    /// Fills `metadata.user_agent` where the client did not.
+    pub user_agent: &'a str,
+}
+
+/// A request's events: what to put, and what to tell of each.
+#[derive(Default)]
+pub struct Prepared {
+    /// One for each event, in order. Accepted ones say [`Status::Ok`] until
+    /// the stream has said otherwise.
+    pub results: Vec<EventResult>,
+    /// What to put.
+    pub records: Vec<Record>,
+    /// For each record, the events in it: their places in `results`.
+    pub events_of_record: Vec<Vec<usize>>,
+    /// Each event's wire JSON, for the queue; empty where it was refused.
+    pub wire: Vec<Vec<u8>>,
+}
+
+/// Splits a body, judges each event by itself and packs the good ones, those
+/// of one user together and in order.
+///
+/// # Errors
+/// [`BodyError`] if there is no telling which events the body holds.
+pub fn prepare(
+    body: &str,
+    sender: Sender<'_>,
+    limits: &Limits,
+    now: Timestamp,
+    mut new_id: impl FnMut() -> String,
+) -> Result<Prepared, BodyError> {
+    let stamp = Stamp {
+        source: Cow::Borrowed(sender.source),
+        received_at: now,
+        stage: Stage::Collect,
+    };
+    let mut prepared = Prepared::default();
+    let mut users: HashMap<String, Vec<usize>> = HashMap::new();
+    let mut order = Vec::new();
+    for (index, json) in split(body, MAX_EVENTS)?.into_iter().enumerate() {
+        let mut claimed = None;
+        let judged =
+            isolated(|| accept(json, &stamp, sender, limits, now, &mut new_id, &mut claimed));
+        match judged {
+            Ok(event) => {
+                let of_user = users.entry(event.user_id().to_owned()).or_insert_with(|| {
+                    order.push(event.user_id().to_owned());
+                    Vec::new()
+                });
+                of_user.push(index);
+                prepared.wire.push(event.to_wire());
+                prepared.results.push(EventResult {
+                    index,
+                    event_id: Some(event.event_id().to_owned()),
+                    status: Status::Ok,
+                    code: None,
+                    message: None,
+                });
+            }
+            Err(rejection) => {
+                prepared.wire.push(Vec::new());
+                prepared.results.push(refused(index, claimed, rejection));
+            }
+        }
+    }
+    pack(&mut prepared, &users, order);
+    Ok(prepared)
+}
+
+fn accept<'a>(
+    json: &'a str,
+    stamp: &Stamp<'a>,
+    sender: Sender<'_>,
+    limits: &Limits,
+    now: Timestamp,
+    new_id: &mut impl FnMut() -> String,
+    claimed: &mut Option<String>,
+) -> Result<Event<'a>, Rejection> {
+    if json.len() > limits.max_event_bytes {
+        let message = format!("the event is larger than {} bytes", limits.max_event_bytes);
+        return Err(Rejection::new(Stage::Collect, Code::EventTooLarge, message));
+    }
+    let raw = RawEvent::read(json, Stage::Collect)?;
+    *claimed = raw.claimed_event_id().map(str::to_owned);
+    let mut event = Event::parse(raw, stamp, limits, now, new_id)?;
+    let from_request = [
+        (IP_ADDRESS, sender.ip_address),
+        (USER_AGENT, sender.user_agent),
+    ];
+    let known: Vec<_> = from_request
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .collect();
+    event.metadata_mut().fill(&known);
+    Ok(event)
+}
+
+/// A bug that panics on one event refuses that event, and no other.
+fn isolated<T>(judge: impl FnOnce() -> Result<T, Rejection>) -> Result<T, Rejection> {
+    catch_unwind(AssertUnwindSafe(judge)).unwrap_or_else(|_| {
+        Err(Rejection::new(
+            Stage::Collect,
+            Code::Panicked,
+            "the event could not be handled",
+        ))
+    })
+}
+
+fn refused(index: usize, event_id: Option<String>, rejection: Rejection) -> EventResult {
+    EventResult {
+        index,
+        event_id,
+        status: Status::Drop,
+        code: Some(rejection.code),
+        message: Some(rejection.message),
+    }
+}
+
+fn pack(prepared: &mut Prepared, users: &HashMap<String, Vec<usize>>, order: Vec<String>) {
+    let mut packer = wire::Packer::new();
+    for user_id in order {
+        let mut events = Vec::new();
+        for index in &users[&user_id] {
+            let json = &prepared.wire[*index];
+            if !packer.has_room_for(json.len()) {
+                prepared.records.push(Record {
+                    partition_key: user_id.clone(),
+                    data: packer.finish(),
+                });
+                prepared.events_of_record.push(std::mem::take(&mut events));
+            }
+            packer.push(json);
+            events.push(*index);
+        }
+        prepared.records.push(Record {
+            partition_key: user_id,
+            data: packer.finish(),
+        });
+        prepared.events_of_record.push(events);
+    }
+}

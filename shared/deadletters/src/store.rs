@@ -1,0 +1,163 @@
+//! The bucket that keeps dead letters.
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::error::{DisplayErrorContext, SdkError};
+use aws_sdk_s3::operation::get_object::GetObjectError;
+use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Error;
+use aws_sdk_s3::operation::put_object::PutObjectError;
+use aws_sdk_s3::primitives::ByteStream;
+use thiserror::Error;
+
+/// Why the bucket could not be used. All of these may pass with time.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// An object was not stored.
+    #[error("the dead letter was not stored: {}", DisplayErrorContext(.0))]
+    Put(#[source] Box<SdkError<PutObjectError>>),
+    /// An object could not be read.
+    #[error("the dead letter cannot be read: {}", DisplayErrorContext(.0))]
+    Get(#[source] Box<SdkError<GetObjectError>>),
+    /// An object's body broke off.
+    #[error("the dead letter broke off")]
+    Body(#[source] aws_sdk_s3::primitives::ByteStreamError),
+    /// The bucket could not be listed.
+    #[error("the dead letters cannot be listed: {}", DisplayErrorContext(.0))]
+    List(#[source] Box<SdkError<ListObjectsV2Error>>),
+}
+
+/// An object in the bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredObject {
+    /// Its key.
+    pub key: String,
+    /// When it was last written, in milliseconds since the epoch.
+    pub modified_ms: i64,
+}
+
+/// Stores and finds dead letters. Encryption and expiry are the bucket's own.
+#[derive(Clone, Debug)]
+pub struct DeadLetterStore {
+    s3: Client,
+    bucket: String,
+}
+
+impl DeadLetterStore {
+    /// The store in `bucket`.
+    #[must_use]
+    pub fn new(s3: Client, bucket: impl Into<String>) -> Self {
+        Self {
+            s3,
+            bucket: bucket.into(),
+        }
+    }
+
+    /// Stores an object; one of the same key is overwritten. When this
+    /// returns, the object is durable.
+    ///
+    /// # Errors
+    /// [`StoreError::Put`] after the SDK's own retries.
+    pub async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), StoreError> {
+        self.s3
+            .put_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .content_type("application/gzip")
+            .body(ByteStream::from(body))
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| StoreError::Put(Box::new(error)))
+    }
+
+    /// An object's bytes.
+    ///
+    /// # Errors
+    /// [`StoreError::Get`] or [`StoreError::Body`].
+    pub async fn get(&self, key: &str) -> Result<Vec<u8>, StoreError> {
+        let answer = self
+            .s3
+            .get_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .send()
+            .await;
+        let object = answer.map_err(|error| StoreError::Get(Box::new(error)))?;
+        let body = object.body.collect().await.map_err(StoreError::Body)?;
+        Ok(body.to_vec())
+    }
+
+    /// All objects under a prefix, in the order of their keys.
+    ///
+    /// # Errors
+    /// [`StoreError::List`].
+    pub async fn list(&self, prefix: &str) -> Result<Vec<StoredObject>, StoreError> {
+        let mut objects = Vec::new();
+        let mut pages = self
+            .s3
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .prefix(prefix)
+            .into_paginator()
+            .send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| StoreError::List(Box::new(error)))?;
+            objects.extend(
+                page.contents
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter_map(|object| {
+                        let modified_ms = object
+                            .last_modified
+                            .and_then(|time| time.to_millis().ok())
+                            .unwrap_or(0);
+                        object.key.map(|key| StoredObject { key, modified_ms })
+                    }),
+            );
+        }
+        Ok(objects)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
+    use wiremock::matchers::{method, path};
+    use wiremock::{Mock, MockServer, ResponseTemplate};
+
+    fn store(server: &MockServer) -> DeadLetterStore {
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .endpoint_url(server.uri())
+            .force_path_style(true)
+            .retry_config(RetryConfig::disabled())
+            .build();
+        DeadLetterStore::new(Client::from_conf(config), "bucket")
+    }
+
+    #[tokio::test]
+    async fn puts_under_its_key() {
+        let server = MockServer::start().await;
+        let rule = Mock::given(method("PUT")).and(path("/bucket/rejected/a"));
+        rule.respond_with(ResponseTemplate::new(200))
+            .expect(1)
+            .mount(&server)
+            .await;
+        store(&server).put("rejected/a", vec![1]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn says_that_nothing_was_stored() {
+        let server = MockServer::start().await;
+        Mock::given(method("PUT"))
+            .respond_with(ResponseTemplate::new(503))
+            .mount(&server)
+            .await;
+        assert!(matches!(
+            store(&server).put("k", vec![]).await,
+            Err(StoreError::Put(_))
+        ));
+    }
+}
