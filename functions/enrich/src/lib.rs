@@ -1,1 +1,13 @@
 //! Lambda on the stream: unpack, enrich, bulk-index, sort every item's outcome.
+//!
+//! [`envelope`] reads what the event source mapping hands over, record by
+//! record; [`prepare`] is everything between that and the `_bulk` request,
+//! without I/O; [`handler`] ties both to the index and the dead letters.
+
+pub mod config;
+pub mod envelope;
+pub mod handler;
+pub mod prepare;
+
+#[cfg(test)]
+mod tests;

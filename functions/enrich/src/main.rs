@@ -1,2 +1,46 @@
-//! The Lambda bootstrap.
-fn main() {}
+//! The bootstrap: telemetry, configuration, lookups, clients, run.
+
+use anyhow::Context as _;
+use enrich::config::{AuthKind, Config};
+use enrich::handler::Handler;
+use freshet_deadletters::DeadLetterStore;
+use freshet_enrichment::{Enricher, geo::Geo, user_agent::UserAgents};
+use freshet_search::{Auth, Indexer, Search};
+use lambda_runtime::{LambdaEvent, service_fn};
+use serde_json::value::RawValue;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let config = Config::from_env().context("the configuration is wrong")?;
+    freshet_telemetry::init(&config.log_level);
+    let regexes =
+        std::fs::read(&config.ua_regexes_path).context("the user-agent regexes cannot be read")?;
+    let enricher = Enricher::new(
+        UserAgents::from_yaml(&regexes)?,
+        Geo::open(&config.geoip_paths)?,
+    );
+    let aws = aws_config::from_env().load().await;
+    let s3 = aws_sdk_s3::config::Builder::from(&aws)
+        .force_path_style(config.s3_path_style)
+        .build();
+    let store = DeadLetterStore::new(
+        aws_sdk_s3::Client::from_conf(s3),
+        &config.dead_letter_bucket,
+    );
+    let auth = match config.auth {
+        AuthKind::None => Auth::None,
+        AuthKind::SigV4 => Auth::SigV4(Box::new(aws)),
+    };
+    let search = Search::connect(&config.opensearch_url, auth)?;
+    let indexer = Indexer::new(search, &config.write_alias, config.bulk_limits);
+    let handler = &Handler::new(enricher, indexer, store);
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Box<RawValue>>| async move {
+        Ok::<_, lambda_runtime::Error>(
+            handler
+                .handle(event.payload.get(), event.context.deadline())
+                .await?,
+        )
+    }))
+    .await
+    .map_err(|error| anyhow::anyhow!(error))
+}

@@ -1,0 +1,276 @@
+use crate::envelope::{Answer, Batch, SequenceNumber};
+use crate::handler::Handler;
+use crate::prepare::Prepared;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use freshet_deadletters::DeadLetterStore;
+use freshet_deadletters::object::{self, RejectedItem, UndecodableItem};
+use freshet_enrichment::{Enricher, geo::Geo, user_agent::UserAgents};
+use freshet_events::{Timestamp, wire};
+use freshet_search::{Auth, BulkLimits, Indexer, Search};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::time::{Duration, SystemTime};
+use wiremock::matchers::{method, path, path_regex};
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+
+fn enricher() -> Enricher {
+    let regexes = b"user_agent_parsers: []\nos_parsers: []\ndevice_parsers: []\n";
+    Enricher::new(
+        UserAgents::from_yaml(regexes).unwrap(),
+        Geo::open::<&str>(&[]).unwrap(),
+    )
+}
+
+fn wire_event(id: &str) -> String {
+    format!(
+        r#"{{"event_id":"{id}","source":"shop","user_id":"u","session_id":"s","event_type":"page_view","page_url":"https://a.example/p","timestamp":1000,"received_at":2000,"metadata":{{"ip_address":"203.0.113.7"}}}}"#
+    )
+}
+
+fn packed(ids: &[&str]) -> Vec<u8> {
+    let mut packer = wire::Packer::new();
+    ids.iter()
+        .for_each(|id| packer.push(wire_event(id).as_bytes()));
+    packer.finish()
+}
+
+fn batch(records: &[Vec<u8>]) -> String {
+    let records: Vec<Value> = records
+        .iter()
+        .enumerate()
+        .map(|(n, data)| {
+            json!({"eventID": format!("shardId-000000000000:{}", 100 + n), "kinesis": {
+                "sequenceNumber": format!("{}", 100 + n), "partitionKey": "u", "data": STANDARD.encode(data),
+                "approximateArrivalTimestamp": 1_795_456_800.25 }})
+        })
+        .collect();
+    json!({"Records": records}).to_string()
+}
+
+/// OpenSearch and S3 in one, answering each item as its event id says:
+/// `retry…` 429, `bad…` 400, `dup…` 409, everything else 201.
+async fn servers(s3_status: u16) -> (MockServer, Handler) {
+    let server = MockServer::start().await;
+    let view = json!({"c-1": {"aliases": {"c": {"is_write_index": true}}, "settings": {"index": {"creation_date": "0"}}}});
+    Mock::given(method("GET"))
+        .and(path("/c"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(view))
+        .mount(&server)
+        .await;
+    let bulk = |request: &Request| {
+        let body = std::str::from_utf8(&request.body).unwrap();
+        let lines: Vec<Value> = body
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let items: Vec<Value> = lines
+            .chunks(2)
+            .map(|pair| {
+                let id = pair[1]["event_id"].as_str().unwrap();
+                let (status, kind) = match id.trim_end_matches(|c: char| c.is_ascii_digit()) {
+                    "retry" => (429, "rejected_execution_exception"),
+                    "bad" => (400, "mapper_parsing_exception"),
+                    "dup" => (409, "version_conflict_engine_exception"),
+                    _ => (201, "none"),
+                };
+                json!({"create": {"_id": pair[0]["create"]["_id"], "status": status, "error": {"type": kind, "reason": "r"}}})
+            })
+            .collect();
+        ResponseTemplate::new(200).set_body_json(json!({"items": items}))
+    };
+    Mock::given(method("POST"))
+        .and(path_regex("_bulk$"))
+        .respond_with(bulk)
+        .mount(&server)
+        .await;
+    Mock::given(method("PUT"))
+        .respond_with(ResponseTemplate::new(s3_status))
+        .mount(&server)
+        .await;
+    use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
+    let s3 = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        .endpoint_url(server.uri())
+        .force_path_style(true)
+        .retry_config(RetryConfig::disabled())
+        .build();
+    let store = DeadLetterStore::new(aws_sdk_s3::Client::from_conf(s3), "b");
+    let indexer = Indexer::new(
+        Search::connect(&server.uri(), Auth::None).unwrap(),
+        "c",
+        BulkLimits::default(),
+    );
+    (server, Handler::new(enricher(), indexer, store))
+}
+
+async fn handle(handler: &Handler, records: &[Vec<u8>]) -> Option<String> {
+    let deadline = SystemTime::now() + Duration::from_secs(12);
+    let answer = handler.handle(&batch(records), deadline).await.unwrap();
+    answer.from_record().map(str::to_owned)
+}
+
+/// The stored objects, by key: their lines.
+async fn stored(server: &MockServer) -> Vec<(String, String)> {
+    let requests = server.received_requests().await.unwrap();
+    let puts = requests.iter().filter(|r| r.method.as_str() == "PUT");
+    puts.map(|r| (r.url.path().to_owned(), object::text(&r.body).unwrap()))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_good_batch_is_done() {
+    let (server, handler) = servers(200).await;
+    assert_eq!(
+        handle(&handler, &[packed(&["a", "dup"]), packed(&["b"])]).await,
+        None
+    );
+    assert_eq!(stored(&server).await, []);
+}
+
+#[tokio::test]
+async fn the_lowest_record_that_must_come_again_is_named() {
+    let (server, handler) = servers(200).await;
+    let records = [
+        packed(&["a", "bad1"]),
+        packed(&["b"]),
+        packed(&["c", "retry1"]),
+        packed(&["bad2"]),
+        packed(&["retry2"]),
+    ];
+    assert_eq!(handle(&handler, &records).await.as_deref(), Some("102"));
+    let objects = stored(&server).await;
+    assert_eq!(objects.len(), 1, "what comes again is not stored yet");
+    assert_eq!(
+        objects[0].0,
+        "/b/rejected/2026/11/23/shardId-000000000000/100.jsonl.gz"
+    );
+    let items: Vec<RejectedItem<'_>> = object::lines(&objects[0].1)
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert_eq!(
+        (items.len(), items[0].position, items[0].code.as_ref()),
+        (1, 1, "mapper_parsing_exception")
+    );
+    assert!(items[0].event.get().contains(r#""event_id":"bad1""#));
+    assert!(
+        !objects[0].1.contains("203.0.113.7"),
+        "an item's dead letter holds no address"
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_kept_and_blocks_nothing() {
+    let (server, handler) = servers(200).await;
+    let plain = br#"{"user_id":7}"#.to_vec();
+    assert_eq!(
+        handle(&handler, &[vec![0xff, 0], packed(&["a"]), plain.clone()]).await,
+        None
+    );
+    let objects = stored(&server).await;
+    assert_eq!(
+        objects[0].0,
+        "/b/undecodable/2026/11/23/shardId-000000000000/100.jsonl.gz"
+    );
+    let items: Vec<UndecodableItem<'_>> = object::lines(&objects[0].1)
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert_eq!(
+        (items[0].bytes().unwrap(), items[0].position),
+        (vec![0xff, 0], None)
+    );
+    assert_eq!(
+        (items[1].bytes().unwrap(), items[1].position),
+        (plain, Some(0))
+    );
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_cannot_be_stored_is_delivered_again() {
+    let (_server, handler) = servers(503).await;
+    assert_eq!(
+        handle(
+            &handler,
+            &[packed(&["a"]), packed(&["bad"]), packed(&["b"])]
+        )
+        .await
+        .as_deref(),
+        Some("101")
+    );
+    assert_eq!(
+        handle(&handler, &[packed(&["a"]), packed(&["bad"]), vec![0xff]])
+            .await
+            .as_deref(),
+        Some("101")
+    );
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_down_fails_the_batch_from_its_first_record() {
+    let (server, handler) = servers(200).await;
+    server.reset().await;
+    Mock::given(method("PUT"))
+        .respond_with(ResponseTemplate::new(200))
+        .mount(&server)
+        .await;
+    assert_eq!(
+        handle(&handler, &[packed(&["a"]), packed(&["b"])])
+            .await
+            .as_deref(),
+        Some("100")
+    );
+}
+
+#[test]
+fn an_identifier_is_never_empty() {
+    assert!(SequenceNumber::try_from(std::borrow::Cow::Borrowed("")).is_err());
+    assert!(serde_json::from_str::<Batch<'_>>(r#"{"Records":[{"eventID":"s:","kinesis":{"sequenceNumber":"","data":"","approximateArrivalTimestamp":1}}]}"#).is_err());
+    assert_eq!(
+        serde_json::to_string(&Answer::done()).unwrap(),
+        r#"{"batchItemFailures":[]}"#
+    );
+    let one =
+        Answer::again_from(SequenceNumber::try_from(std::borrow::Cow::Borrowed("17")).unwrap());
+    assert_eq!(
+        serde_json::to_string(&one).unwrap(),
+        r#"{"batchItemFailures":[{"itemIdentifier":"17"}]}"#
+    );
+}
+
+#[test]
+fn a_record_that_is_not_base64_stands_for_itself() {
+    let text = batch(&[packed(&["a"]), packed(&["b"])]).replacen("\"data\":\"", "\"data\":\"%", 1);
+    let batch: Batch<'_> = serde_json::from_str(&text).unwrap();
+    let prepared = Prepared::from_batch(&batch, &enricher(), Timestamp::EPOCH);
+    assert_eq!((prepared.enriched.len(), prepared.unreadable.len()), (1, 1));
+}
+
+proptest! {
+    #[test]
+    fn one_event_in_exactly_one_outcome_out(kinds in prop::collection::vec((0_u8..5, 1_usize..6), 0..30)) {
+        let mut events = 0;
+        let records: Vec<Vec<u8>> = kinds
+            .iter()
+            .map(|(kind, count)| match kind {
+                0..=2 => {
+                    events += count;
+                    packed(&vec!["a"; *count])
+                }
+                3 => {
+                    events += count;
+                    vec!["{}"; *count].join("\n").into_bytes()
+                }
+                _ => {
+                    events += 1;
+                    vec![0xfe; *count]
+                }
+            })
+            .collect();
+        let text = batch(&records);
+        let batch: Batch<'_> = serde_json::from_str(&text).unwrap();
+        let prepared = Prepared::from_batch(&batch, &enricher(), Timestamp::EPOCH);
+        prop_assert_eq!(prepared.enriched.len() + prepared.unreadable.len(), events);
+    }
+}
