@@ -1,0 +1,466 @@
+//! An HTTP API in front of functions, payload format 2.0. Source: API Gateway
+//! Developer Guide, "Create AWS Lambda proxy integrations for HTTP APIs" and
+//! "Configure CORS for HTTP APIs".
+
+use crate::function::{Function, InvokeError};
+use crate::mapping::now_ms;
+use anyhow::Context as _;
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// The largest request body.
+const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
+/// The largest payload of an invocation.
+const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
+
+/// `CorsConfiguration` of the API.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Cors {
+    /// `*` or origins.
+    pub allow_origins: Vec<String>,
+    /// Methods, or `*`.
+    pub allow_methods: Vec<String>,
+    /// Headers, or `*`.
+    pub allow_headers: Vec<String>,
+    /// Headers that a page may read.
+    pub expose_headers: Vec<String>,
+    /// How long a preflight counts, in seconds.
+    pub max_age: Option<i64>,
+    /// Whether cookies may be sent.
+    pub allow_credentials: bool,
+}
+
+/// One route of the API.
+#[derive(Clone)]
+pub struct Route {
+    /// `POST /v1/events`, or `$default`.
+    pub key: String,
+    /// Who answers.
+    pub function: Arc<Function>,
+}
+
+/// What an API is made of.
+#[derive(Clone)]
+pub struct ApiConfig {
+    /// The routes.
+    pub routes: Vec<Route>,
+    /// Without it, no CORS header is ever set.
+    pub cors: Option<Cors>,
+    /// Take the caller's address from `X-Forwarded-For`. AWS never does; here
+    /// it lets local traffic come from somewhere on the map.
+    pub trust_forwarded_for: bool,
+}
+
+/// A listening API; dropping it stops it.
+pub struct HttpApi {
+    /// `http://127.0.0.1:PORT`
+    pub url: String,
+    server: JoinHandle<()>,
+}
+
+impl Drop for HttpApi {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl HttpApi {
+    /// Listens on a loopback port; 0 chooses a free one.
+    ///
+    /// # Errors
+    /// If the port is taken.
+    pub async fn start(config: ApiConfig, port: u16) -> anyhow::Result<Self> {
+        let app = Router::new().fallback(answer).with_state(Arc::new(config));
+        let listener = TcpListener::bind(("127.0.0.1", port))
+            .await
+            .with_context(|| format!("port {port}"))?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let service = app.into_make_service_with_connect_info::<SocketAddr>();
+        let server = tokio::spawn(async move { drop(axum::serve(listener, service).await) });
+        Ok(Self { url, server })
+    }
+}
+
+async fn answer(
+    State(api): State<Arc<ApiConfig>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    let origin = request
+        .headers()
+        .get(header::ORIGIN)
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
+    let preflight = request.method() == Method::OPTIONS
+        && origin.is_some()
+        && request
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = match &api.cors {
+        Some(_) if preflight => StatusCode::NO_CONTENT.into_response(),
+        _ => route(&api, peer, request).await,
+    };
+    if let Some(cors) = &api.cors {
+        set_cors(cors, origin.as_deref(), preflight, response.headers_mut());
+    }
+    response
+}
+
+async fn route(api: &ApiConfig, peer: SocketAddr, request: Request) -> Response {
+    let wanted = format!("{} {}", request.method(), request.uri().path());
+    let found = |key: &str| api.routes.iter().find(|route| route.key == key);
+    let Some(route) = found(&wanted).or_else(|| found("$default")) else {
+        return message(StatusCode::NOT_FOUND, "Not Found");
+    };
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
+        return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+    };
+    let source_ip = forwarded_for(api, &parts.headers).unwrap_or_else(|| peer.ip());
+    let payload = event(&route.key, &parts, &body, source_ip).to_string();
+    if payload.len() > MAX_PAYLOAD_BYTES {
+        return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+    }
+    match route.function.invoke(Bytes::from(payload)).await {
+        Ok(answer) => response(&answer),
+        Err(InvokeError::TimedOut(_)) => {
+            message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
+        }
+        Err(_) => message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+    }
+}
+
+fn forwarded_for(api: &ApiConfig, headers: &HeaderMap) -> Option<IpAddr> {
+    let value = headers
+        .get("x-forwarded-for")
+        .filter(|_| api.trust_forwarded_for)?;
+    value.to_str().ok()?.split(',').next()?.trim().parse().ok()
+}
+
+/// The request as payload 2.0.
+fn event(
+    route_key: &str,
+    parts: &axum::http::request::Parts,
+    body: &Bytes,
+    source_ip: IpAddr,
+) -> Value {
+    let mut headers: BTreeMap<String, String> = BTreeMap::new();
+    let mut cookies = Vec::new();
+    for (name, value) in &parts.headers {
+        let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        if name == header::COOKIE {
+            cookies.extend(text.split("; ").map(str::to_owned));
+            continue;
+        }
+        headers
+            .entry(name.as_str().to_owned())
+            .and_modify(|joined| {
+                joined.push(',');
+                joined.push_str(&text);
+            })
+            .or_insert(text);
+    }
+    let user_agent = headers.get("user-agent").cloned().unwrap_or_default();
+    let domain = headers.get("host").cloned().unwrap_or_default();
+    let path = parts.uri.path();
+    let mut event = json!({
+        "version": "2.0",
+        "routeKey": route_key,
+        "rawPath": path,
+        "rawQueryString": parts.uri.query().unwrap_or_default(),
+        "headers": headers,
+        "requestContext": {
+            "accountId": crate::ACCOUNT,
+            "apiId": "local",
+            "domainName": domain,
+            "http": {
+                "method": parts.method.as_str(), "path": path, "protocol": "HTTP/1.1",
+                "sourceIp": source_ip, "userAgent": user_agent,
+            },
+            "requestId": uuid::Uuid::now_v7().to_string(),
+            "routeKey": route_key,
+            "stage": "$default",
+            "timeEpoch": now_ms(),
+        },
+        "isBase64Encoded": false,
+    });
+    if !cookies.is_empty() {
+        event["cookies"] = json!(cookies);
+    }
+    if !body.is_empty() {
+        let text = std::str::from_utf8(body)
+            .ok()
+            .filter(|_| travels_as_text(&parts.headers));
+        event["isBase64Encoded"] = json!(text.is_none());
+        event["body"] = text.map_or_else(|| json!(STANDARD.encode(body)), |text| json!(text));
+    }
+    event
+}
+
+/// Text types travel as they are, everything else (and anything encoded) as base64.
+fn travels_as_text(headers: &HeaderMap) -> bool {
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return false;
+    }
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let text = [
+        "text/",
+        "application/json",
+        "application/javascript",
+        "application/xml",
+    ];
+    text.iter().any(|start| content_type.starts_with(start))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    status_code: Option<u16>,
+    #[serde(default)]
+    headers: Map<String, Value>,
+    #[serde(default)]
+    cookies: Vec<String>,
+    #[serde(default)]
+    body: Option<String>,
+    #[serde(default)]
+    is_base64_encoded: bool,
+}
+
+/// A function's answer as HTTP. Without a status code it is the body itself.
+fn response(answer: &[u8]) -> Response {
+    let Ok(value) = serde_json::from_slice::<Value>(answer) else {
+        return message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
+    };
+    let structured = value.get("statusCode").is_some();
+    if !structured {
+        return (
+            [(header::CONTENT_TYPE, "application/json")],
+            answer.to_vec(),
+        )
+            .into_response();
+    }
+    let Ok(answer) = serde_json::from_value::<Answer>(value) else {
+        return message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
+    };
+    let body = answer.body.unwrap_or_default();
+    let body = if answer.is_base64_encoded {
+        STANDARD.decode(&body).unwrap_or_default()
+    } else {
+        body.into_bytes()
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = answer
+        .status_code
+        .and_then(|code| StatusCode::from_u16(code).ok())
+        .unwrap_or(StatusCode::OK);
+    let headers = answer.headers.iter().map(|(name, value)| {
+        let text = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        (name.clone(), text)
+    });
+    let cookies = answer
+        .cookies
+        .iter()
+        .map(|cookie| ("set-cookie".to_owned(), cookie.clone()));
+    for (name, value) in headers.chain(cookies) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}
+
+fn message(status: StatusCode, text: &str) -> Response {
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/json")],
+        json!({"message": text}).to_string(),
+    )
+        .into_response()
+}
+
+/// The API's own CORS headers, in place of what a function may have set.
+fn set_cors(cors: &Cors, origin: Option<&str>, preflight: bool, headers: &mut HeaderMap) {
+    let ours: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("access-control-"))
+        .cloned()
+        .collect();
+    for name in ours {
+        headers.remove(name);
+    }
+    let any = cors.allow_origins.iter().any(|allowed| allowed == "*");
+    let Some(origin) =
+        origin.filter(|origin| any || cors.allow_origins.iter().any(|allowed| allowed == origin))
+    else {
+        return;
+    };
+    let mut set = |name: HeaderName, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    };
+    set(
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        if any { "*" } else { origin },
+    );
+    if cors.allow_credentials {
+        set(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
+    }
+    if preflight {
+        set(
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            &cors.allow_methods.join(","),
+        );
+        set(
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            &cors.allow_headers.join(","),
+        );
+        if let Some(seconds) = cors.max_age {
+            set(header::ACCESS_CONTROL_MAX_AGE, &seconds.to_string());
+        }
+    } else if !cors.expose_headers.is_empty() {
+        set(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            &cors.expose_headers.join(","),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(headers: &[(&str, &str)]) -> axum::http::request::Parts {
+        let mut request = Request::builder().method("POST").uri("/v1/events?a=1&b");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn event_of(headers: &[(&str, &str)], body: &'static [u8]) -> Value {
+        event(
+            "POST /v1/events",
+            &parts(headers),
+            &Bytes::from_static(body),
+            "192.0.2.1".parse().unwrap(),
+        )
+    }
+
+    #[test]
+    fn requests_become_payload_2_0() {
+        let event = event_of(
+            &[
+                ("Content-Type", "application/json"),
+                ("X-A", "1"),
+                ("x-a", "2"),
+                ("cookie", "c=1; d=2"),
+            ],
+            b"{}",
+        );
+        assert_eq!(
+            (&event["version"], &event["body"], &event["isBase64Encoded"]),
+            (&json!("2.0"), &json!("{}"), &json!(false))
+        );
+        assert_eq!(
+            (&event["headers"]["x-a"], &event["cookies"]),
+            (&json!("1,2"), &json!(["c=1", "d=2"]))
+        );
+        assert_eq!(event["rawQueryString"], "a=1&b");
+        assert_eq!(event["requestContext"]["http"]["sourceIp"], "192.0.2.1");
+        assert_eq!(event.get("headers").and_then(|h| h.get("cookie")), None);
+    }
+
+    #[test]
+    fn what_is_not_plain_text_travels_as_base64() {
+        for headers in [
+            &[("content-type", "application/x-ndjson")][..],
+            &[("content-type", "text/plain"), ("content-encoding", "gzip")],
+            &[],
+        ] {
+            assert_eq!(event_of(headers, b"{}")["body"], "e30=");
+        }
+        assert_eq!(
+            event_of(&[("content-type", "text/plain")], b"\xff")["isBase64Encoded"],
+            true
+        );
+        assert_eq!(event_of(&[], b"").get("body"), None);
+    }
+
+    #[tokio::test]
+    async fn answers_become_http() {
+        let full = response(br#"{"statusCode":201,"headers":{"x-a":"1","n":5},"cookies":["c=1"],"body":"aGk=","isBase64Encoded":true}"#);
+        assert_eq!(
+            (full.status(), full.headers()["n"].to_str()),
+            (StatusCode::CREATED, Ok("5"))
+        );
+        assert_eq!(full.headers()["set-cookie"], "c=1");
+        assert_eq!(to_bytes(full.into_body(), 99).await.unwrap(), "hi");
+        let inferred = response(br#"{"hello":1}"#);
+        assert_eq!(
+            (
+                inferred.status(),
+                inferred.headers()["content-type"].to_str()
+            ),
+            (StatusCode::OK, Ok("application/json"))
+        );
+        assert_eq!(
+            response(b"no json").status(),
+            StatusCode::INTERNAL_SERVER_ERROR
+        );
+    }
+
+    #[test]
+    fn cors_is_the_gateways() {
+        let cors = Cors {
+            allow_origins: vec!["https://a.example".into()],
+            allow_methods: vec!["POST".into()],
+            expose_headers: vec!["retry-after".into()],
+            ..Cors::default()
+        };
+        let headers = |origin, preflight| {
+            let mut headers = HeaderMap::new();
+            headers.insert(
+                header::ACCESS_CONTROL_ALLOW_ORIGIN,
+                HeaderValue::from_static("set-by-function"),
+            );
+            set_cors(&cors, origin, preflight, &mut headers);
+            headers
+        };
+        let own = headers(Some("https://a.example"), true);
+        assert_eq!(
+            (
+                &own["access-control-allow-origin"],
+                &own["access-control-allow-methods"]
+            ),
+            (
+                &HeaderValue::from_static("https://a.example"),
+                &HeaderValue::from_static("POST")
+            )
+        );
+        assert_eq!(
+            headers(Some("https://a.example"), false)["access-control-expose-headers"],
+            "retry-after"
+        );
+        assert!(headers(Some("https://b.example"), true).is_empty());
+        assert!(headers(None, false).is_empty());
+    }
+}
