@@ -153,7 +153,7 @@ impl Handler {
                     &item.rejection,
                     &at,
                     number(item.record),
-                    item.position,
+                    item.place,
                     &item.data,
                 );
                 (item.record, kept)

@@ -1,6 +1,7 @@
 //! Everything between the envelope and the `_bulk` request, without I/O.
 
 use crate::envelope::Batch;
+use freshet_deadletters::object::EventPlace;
 use freshet_enrichment::{Document, Enricher};
 use freshet_events::wire::{Position, Record, RecordError};
 use freshet_events::{Code, Rejection, Stage, Timestamp};
@@ -21,7 +22,7 @@ pub struct Unreadable {
     /// Which record of the batch.
     pub record: usize,
     /// Its place in the record; none if the record as a whole is meant.
-    pub position: Option<usize>,
+    pub place: Option<EventPlace>,
     /// Why.
     pub rejection: Rejection,
     /// The bytes to keep.
@@ -59,7 +60,7 @@ impl Prepared {
                     );
                     prepared.unreadable.push(Unreadable {
                         record: index,
-                        position: None,
+                        place: None,
                         rejection,
                         data: text.to_vec(),
                     });
@@ -69,7 +70,7 @@ impl Prepared {
             if let Err(rejection) = prepared.add_record(index, &data, &position, enricher, now) {
                 prepared.unreadable.push(Unreadable {
                     record: index,
-                    position: None,
+                    place: None,
                     rejection,
                     data,
                 });
@@ -111,7 +112,10 @@ impl Prepared {
                     let data = json.as_bytes().to_vec();
                     self.unreadable.push(Unreadable {
                         record: index,
-                        position: Some(place),
+                        place: Some(EventPlace {
+                            position: place,
+                            packed: record.is_packed(),
+                        }),
                         rejection,
                         data,
                     });

@@ -10,6 +10,7 @@ use freshet_events::{Rejection, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::fmt;
 use std::io::{Read as _, Write as _};
 use thiserror::Error;
 
@@ -43,7 +44,7 @@ impl Batch<'_> {
 }
 
 /// An item that the index, or enrichment, refused.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct RejectedItem<'a> {
     /// Where it was refused.
     pub stage: Cow<'a, str>,
@@ -60,8 +61,27 @@ pub struct RejectedItem<'a> {
     pub event: &'a RawValue,
 }
 
+impl fmt::Debug for RejectedItem<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RejectedItem")
+            .field("code", &self.code)
+            .field("sequence_number", &self.sequence_number)
+            .field("event_bytes", &self.event.get().len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where an event stood in a record that could itself be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventPlace {
+    /// Counted from 0.
+    pub position: usize,
+    /// Whether it is in wire form, and not another producer's own.
+    pub packed: bool,
+}
+
 /// A record, or one event of a record, that could not be read.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct UndecodableItem<'a> {
     /// Where it was refused.
     pub stage: Cow<'a, str>,
@@ -78,8 +98,21 @@ pub struct UndecodableItem<'a> {
     /// Its place in the record; absent if the record as a whole is meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub position: Option<usize>,
+    /// With a position: whether the bytes are an event in wire form.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub packed: bool,
     /// The bytes, in base64.
     pub data: String,
+}
+
+impl fmt::Debug for UndecodableItem<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UndecodableItem")
+            .field("code", &self.code)
+            .field("sequence_number", &self.sequence_number)
+            .field("data_bytes", &self.data.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a> UndecodableItem<'a> {
@@ -89,7 +122,7 @@ impl<'a> UndecodableItem<'a> {
         rejection: &'a Rejection,
         batch: &Batch<'a>,
         sequence_number: &'a str,
-        position: Option<usize>,
+        place: Option<EventPlace>,
         data: &[u8],
     ) -> Self {
         Self {
@@ -99,9 +132,18 @@ impl<'a> UndecodableItem<'a> {
             shard_id: Cow::Borrowed(batch.shard_id),
             sequence_number: Cow::Borrowed(sequence_number),
             arrived_at: batch.arrived_at.as_millis(),
-            position,
+            position: place.map(|place| place.position),
+            packed: place.is_some_and(|place| place.packed),
             data: STANDARD.encode(data),
         }
+    }
+
+    /// The event's place in its record; none if this is the record itself.
+    #[must_use]
+    pub fn place(&self) -> Option<EventPlace> {
+        let packed = self.packed;
+        self.position
+            .map(|position| EventPlace { position, packed })
     }
 
     /// The bytes as they were.
@@ -213,14 +255,26 @@ mod tests {
     #[test]
     fn unreadable_bytes_come_back_as_they_were() {
         let rejection = Rejection::new(Stage::Unpack, Code::RecordUndecodable, "no");
-        let item = UndecodableItem::new(&rejection, &batch(), "17", None, &[0, 255, 1]);
-        let text = text(&write(&[item]).unwrap()).unwrap();
-        let back: UndecodableItem<'_> = lines(&text).next().unwrap().unwrap();
-        assert_eq!(back.bytes().unwrap(), [0, 255, 1]);
-        assert_eq!(
-            (back.code.as_ref(), back.position),
-            ("record_undecodable", None)
-        );
+        for place in [None, Some((0, false)), Some((7, true))] {
+            let place = place.map(|(position, packed)| EventPlace { position, packed });
+            let item = UndecodableItem::new(&rejection, &batch(), "17", place, &[0, 255, 1]);
+            let text = text(&write(&[item]).unwrap()).unwrap();
+            let back: UndecodableItem<'_> = lines(&text).next().unwrap().unwrap();
+            assert_eq!(back.bytes().unwrap(), [0, 255, 1]);
+            assert_eq!(
+                (back.code.as_ref(), back.place()),
+                ("record_undecodable", place)
+            );
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_reading_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200), line in ".{0,80}") {
+            let _ = super::text(&bytes);
+            let _ = lines::<RejectedItem<'_>>(&line).count();
+            let _ = lines::<UndecodableItem<'_>>(&line).count();
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use freshet_events::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
+use std::fmt;
 use thiserror::Error;
 
 /// Prefix of Lambda's on-failure objects.
@@ -21,7 +22,7 @@ pub struct FailedBatch {
 }
 
 /// One record of a failed batch.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct FailedRecord {
     /// The shard it was read from.
     pub shard_id: String,
@@ -29,8 +30,18 @@ pub struct FailedRecord {
     pub sequence_number: String,
     /// When it arrived.
     pub arrived_at: Timestamp,
-    /// Its bytes.
+    /// Its bytes; if the payload's text for them is not base64, that text.
     pub data: Vec<u8>,
+}
+
+impl fmt::Debug for FailedRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FailedRecord")
+            .field("shard_id", &self.shard_id)
+            .field("sequence_number", &self.sequence_number)
+            .field("data_bytes", &self.data.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why an object is not what Lambda stores.
@@ -42,9 +53,6 @@ pub enum OnFailureError {
     /// It holds no payload: the destination was not S3.
     #[error("the invocation record has no payload")]
     NoPayload,
-    /// A record's bytes or arrival time cannot be read.
-    #[error("a record of the payload cannot be read")]
-    Record,
 }
 
 #[derive(Deserialize)]
@@ -93,33 +101,30 @@ pub fn read(object: &[u8]) -> Result<FailedBatch, OnFailureError> {
         Value::Null => return Err(OnFailureError::NoPayload),
         other => serde_json::from_value(other).map_err(OnFailureError::Json)?,
     };
-    let records = payload
-        .records
-        .into_iter()
-        .map(record)
-        .collect::<Result<_, _>>()?;
     Ok(FailedBatch {
         condition: invocation.request_context.condition,
-        records,
+        records: payload.records.into_iter().map(record).collect(),
     })
 }
 
-fn record(envelope: Envelope) -> Result<FailedRecord, OnFailureError> {
+/// What is odd about one record must not hold the others: it is read as
+/// enrich itself reads it, so that its events keep their identity.
+fn record(envelope: Envelope) -> FailedRecord {
     // An event id is "<shard>:<sequence number>".
-    let (shard_id, _) = envelope
+    let shard_id = envelope
         .event_id
         .split_once(':')
-        .ok_or(OnFailureError::Record)?;
+        .map_or("unknown", |(shard, _)| shard);
     let kinesis = envelope.kinesis;
-    Ok(FailedRecord {
+    FailedRecord {
         shard_id: shard_id.to_owned(),
         sequence_number: kinesis.sequence_number,
         arrived_at: Timestamp::from_seconds(kinesis.approximate_arrival_timestamp)
-            .ok_or(OnFailureError::Record)?,
+            .unwrap_or(Timestamp::EPOCH),
         data: STANDARD
-            .decode(kinesis.data)
-            .map_err(|_| OnFailureError::Record)?,
-    })
+            .decode(&kinesis.data)
+            .unwrap_or_else(|_| kinesis.data.into_bytes()),
+    }
 }
 
 #[cfg(test)]
@@ -149,6 +154,32 @@ mod tests {
             let batch = read(&object(&payload)).unwrap();
             assert_eq!(batch.condition, "RetryAttemptsExhausted");
             assert_eq!(batch.records, std::slice::from_ref(&expected));
+        }
+    }
+
+    #[test]
+    fn an_odd_record_does_not_hold_the_others() {
+        let record = |event_id: &str, data: &str, arrived: f64| {
+            json!({"eventID": event_id, "kinesis": {
+            "sequenceNumber": "1", "data": data, "partitionKey": "u", "approximateArrivalTimestamp": arrived}})
+        };
+        let payload =
+            json!({"Records": [record("no shard", "?", -1.0), record("s:1", "AQI=", 1.0)]});
+        let records = read(&object(&payload)).unwrap().records;
+        assert_eq!(
+            (records[0].shard_id.as_str(), records[0].arrived_at),
+            ("unknown", Timestamp::EPOCH)
+        );
+        assert_eq!(
+            (&*records[0].data, &*records[1].data),
+            (&b"?"[..], &[1, 2][..])
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_reading_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            let _ = read(&bytes);
         }
     }
 

@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::fmt;
 
 /// The code of events that the stream refused.
 pub const STREAM_REFUSED: &str = "stream_refused";
 
 /// One message: events with their wire JSON, untouched.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct QueueMessage<'a> {
     /// Version of this shape.
     pub version: u8,
@@ -20,6 +21,17 @@ pub struct QueueMessage<'a> {
     /// The events' wire JSON.
     #[serde(borrow)]
     pub events: Vec<&'a RawValue>,
+}
+
+impl fmt::Debug for QueueMessage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "QueueMessage({}, {} events)",
+            self.code,
+            self.events.len()
+        )
+    }
 }
 
 impl<'a> QueueMessage<'a> {
@@ -61,6 +73,21 @@ impl<'a> QueueMessage<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_bodies_are_refused_and_none_is_printed() {
+        for body in [
+            "",
+            "{}",
+            "[]",
+            r#"{"version":1,"stage":"collect","code":"c","message":"m","events":{}}"#,
+        ] {
+            assert!(QueueMessage::read(body).is_err(), "{body}");
+        }
+        let event = serde_json::value::to_raw_value("203.0.113.7").unwrap();
+        let shown = format!("{:?}", QueueMessage::new("throttled", vec![&event]));
+        assert_eq!(shown, "QueueMessage(stream_refused, 1 events)");
+    }
 
     proptest::proptest! {
         #[test]

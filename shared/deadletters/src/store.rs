@@ -122,7 +122,7 @@ impl DeadLetterStore {
 mod tests {
     use super::*;
     use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
-    use wiremock::matchers::{method, path};
+    use wiremock::matchers::{method, path, query_param, query_param_is_missing};
     use wiremock::{Mock, MockServer, ResponseTemplate};
 
     fn store(server: &MockServer) -> DeadLetterStore {
@@ -146,6 +146,57 @@ mod tests {
             .mount(&server)
             .await;
         store(&server).put("rejected/a", vec![1]).await.unwrap();
+    }
+
+    fn listing(keys: &[&str], more: Option<&str>) -> String {
+        let contents: String = keys
+            .iter()
+            .map(|key| format!("<Contents><Key>{key}</Key><LastModified>1970-01-01T00:00:02.500Z</LastModified></Contents>"))
+            .collect();
+        let more = more.map_or_else(String::new, |token| {
+            format!("<IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken>")
+        });
+        format!("<ListBucketResult>{contents}{more}</ListBucketResult>")
+    }
+
+    #[tokio::test]
+    async fn lists_every_page() {
+        let server = MockServer::start().await;
+        let list = || Mock::given(method("GET")).and(query_param("prefix", "rejected/"));
+        list()
+            .and(query_param("continuation-token", "t"))
+            .respond_with(
+                ResponseTemplate::new(200).set_body_string(listing(&["rejected/b"], None)),
+            )
+            .mount(&server)
+            .await;
+        list()
+            .and(query_param_is_missing("continuation-token"))
+            .respond_with(
+                ResponseTemplate::new(200).set_body_string(listing(&["rejected/a"], Some("t"))),
+            )
+            .mount(&server)
+            .await;
+        let stored = |key: &str| StoredObject {
+            key: key.to_owned(),
+            modified_ms: 2_500,
+        };
+        assert_eq!(
+            store(&server).list("rejected/").await.unwrap(),
+            [stored("rejected/a"), stored("rejected/b")]
+        );
+    }
+
+    #[tokio::test]
+    async fn says_what_cannot_be_read() {
+        let server = MockServer::start().await;
+        Mock::given(method("GET"))
+            .respond_with(ResponseTemplate::new(403))
+            .mount(&server)
+            .await;
+        let store = store(&server);
+        assert!(matches!(store.get("k").await, Err(StoreError::Get(_))));
+        assert!(matches!(store.list("k").await, Err(StoreError::List(_))));
     }
 
     #[tokio::test]

@@ -171,6 +171,12 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// Whether its events are in wire form, and not another producer's own.
+    #[must_use]
+    pub const fn is_packed(&self) -> bool {
+        self.packed
+    }
+
     /// The JSON text of each event.
     ///
     /// # Errors

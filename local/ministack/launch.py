@@ -1,0 +1,66 @@
+"""Starts MiniStack with four corrections, each made in memory at its start.
+
+They belong to the one version that requirements.txt pins, so any other is
+refused. The server's own variables say where it listens (BIND_HOST,
+GATEWAY_PORT).
+"""
+
+import importlib.metadata
+import socketserver
+import sys
+import time
+
+VERSION = "1.5.33"
+EXPIRE_EVERY_S = 5
+
+found = importlib.metadata.version("ministack")
+if found != VERSION:
+    sys.exit(f"launch.py corrects MiniStack {VERSION}, but {found} is installed")
+
+import ministack.services.kinesis as kinesis  # noqa: E402
+import ministack.services.lambda_svc as lambda_svc  # noqa: E402
+from ministack.app import main  # noqa: E402
+
+# 1. Every put and read drops expired records, walking all that the stream
+#    holds: 3,500 puts a second and falling. Records are in order of arrival,
+#    so look at the first of each shard, and not at every call.
+last_expiry = {}
+
+
+def expire_records(stream):
+    now = time.time()
+    if now - last_expiry.get(id(stream), 0) < EXPIRE_EVERY_S:
+        return
+    last_expiry[id(stream)] = now
+    oldest_kept = now - stream["RetentionPeriodHours"] * 3600
+    for shard in stream["shards"].values():
+        records = shard["records"]
+        if records and records[0]["ApproximateArrivalTimestamp"] < oldest_kept:
+            shard["records"] = [r for r in records if r["ApproximateArrivalTimestamp"] >= oldest_kept]
+
+
+kinesis._expire_records = expire_records
+
+# 2. The same for shard iterators.
+expire_iterators = kinesis._expire_iterators
+last_iterator_expiry = 0.0
+
+
+def expire_iterators_now_and_then():
+    global last_iterator_expiry
+    if time.time() - last_iterator_expiry >= EXPIRE_EVERY_S:
+        last_iterator_expiry = time.time()
+        expire_iterators()
+
+
+kinesis._expire_iterators = expire_iterators_now_and_then
+
+# 3. Its event source mapping counts failed records as done. Ours reads the
+#    stream instead, so that there must be only one.
+lambda_svc._poll_kinesis = lambda: False
+
+# 4. Its Runtime API answers in two small writes; Nagle's algorithm would hold
+#    the second one back for 40 ms.
+socketserver.StreamRequestHandler.disable_nagle_algorithm = True
+
+main()
