@@ -409,8 +409,8 @@ mod tests {
     async fn answers_become_http() {
         let full = response(br#"{"statusCode":201,"headers":{"x-a":"1","n":5},"cookies":["c=1"],"body":"aGk=","isBase64Encoded":true}"#);
         assert_eq!(
-            (full.status(), full.headers()["n"].to_str()),
-            (StatusCode::CREATED, Ok("5"))
+            (full.status(), full.headers()["n"].as_bytes()),
+            (StatusCode::CREATED, b"5".as_slice())
         );
         assert_eq!(full.headers()["set-cookie"], "c=1");
         assert_eq!(to_bytes(full.into_body(), 99).await.unwrap(), "hi");
@@ -418,9 +418,9 @@ mod tests {
         assert_eq!(
             (
                 inferred.status(),
-                inferred.headers()["content-type"].to_str()
+                inferred.headers()["content-type"].as_bytes()
             ),
-            (StatusCode::OK, Ok("application/json"))
+            (StatusCode::OK, b"application/json".as_slice())
         );
         assert_eq!(
             response(b"no json").status(),

@@ -262,13 +262,13 @@ impl<S: RecordSource, F: Invoke, D: OnFailure> Shared<S, F, D> {
                 }
             }
         }
-        self.stats
-            .finished
-            .fetch_add(numbers.len() as u64, Ordering::AcqRel);
         let checkpoint = shard.lock().finished(&numbers);
         if let Some(number) = checkpoint {
             self.checkpoints.set(&shard.id, number);
         }
+        self.stats
+            .finished
+            .fetch_add(numbers.len() as u64, Ordering::AcqRel);
     }
 
     async fn invoke(&self, shard: &Shard, piece: &Piece) -> Outcome {

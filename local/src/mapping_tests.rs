@@ -195,6 +195,7 @@ async fn poison_is_given_up_with_its_payload_and_does_not_block() {
 async fn a_restart_goes_on_after_the_checkpoint() {
     let setup = setup("restart", |_| Ok(Value::Null));
     drop(setup.run(records(20, 3, 1)).await);
+    sleep(Duration::from_millis(100)).await; // its tasks end, and write the last checkpoint
     let before = setup.batches().concat().len();
     let mapping = setup.start(records(23, 3, 1)).await;
     for _ in 0..200 {
