@@ -1,1 +1,18 @@
-//! The freshet command.
+//! The freshet command: local stack, traffic, live view, bench, replay.
+//!
+//! [`stack`] starts everything, and the end-to-end tests start it the same
+//! way; each command is a module.
+
+pub mod deploy;
+pub mod install;
+pub mod live;
+pub mod paths;
+pub mod process;
+pub mod progress;
+pub mod replay;
+pub mod run_record;
+pub mod servers;
+pub mod shop;
+pub mod stack;
+pub mod task;
+pub mod up;

@@ -1,2 +1,34 @@
 //! The freshet command.
-fn main() {}
+
+use clap::{Parser, Subcommand};
+use freshet::up::{Down, Status, Up};
+use freshet::{replay, up};
+use std::process::ExitCode;
+
+/// Serverless real-time clickstream analytics, on this machine and on AWS.
+#[derive(Parser)]
+#[command(name = "freshet", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Up(Up),
+    Down(Down),
+    Status(Status),
+    Replay(replay::Args),
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    up::log_to_stderr();
+    match Cli::parse().command {
+        Command::Up(up) => up.run().await?,
+        Command::Down(down) => down.run().await?,
+        Command::Status(status) => status.run().await?,
+        Command::Replay(args) => return replay::execute(args).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -25,8 +25,9 @@ pub struct CloudOptions {
     /// The bootstrap of each function, by logical id. Functions without one
     /// are left to the emulator.
     pub bootstraps: BTreeMap<String, PathBuf>,
-    /// What stands for `/opt/` in environment variables: the layers' content.
-    pub layers: PathBuf,
+    /// Folders that layers would bring, as functions see them (`/opt/…`), and
+    /// what stands for them here.
+    pub layers: Vec<(String, PathBuf)>,
     /// Where checkpoints and logs are kept.
     pub state: PathBuf,
     /// The HTTP API's port; 0 chooses a free one.
@@ -173,11 +174,12 @@ fn environment(
     id: &str,
     deployed: &BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {
-    let layers = format!("{}/", options.layers.display());
-    let mut variables: BTreeMap<String, String> = deployed
-        .iter()
-        .map(|(key, value)| (key.clone(), value.replace("/opt/", &layers)))
-        .collect();
+    let mut variables = deployed.clone();
+    for value in variables.values_mut() {
+        for (folder, here) in &options.layers {
+            *value = value.replace(folder.as_str(), &here.display().to_string());
+        }
+    }
     for (key, value) in [
         ("AWS_ENDPOINT_URL", options.aws_endpoint.as_str()),
         ("AWS_ACCESS_KEY_ID", "test"),

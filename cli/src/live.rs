@@ -1,0 +1,237 @@
+//! What the stack does at the moment: counts from the functions' logs, and how
+//! long events take from the POST until they are found.
+
+use freshet_local::function::LogLine;
+use hdrhistogram::Histogram;
+use serde::Deserialize;
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::broadcast;
+
+/// How often newly searchable events are looked for.
+const PROBE_EVERY: Duration = Duration::from_millis(400);
+/// The most events that one look considers.
+const SAMPLE: usize = 500;
+
+/// Counts since the stack started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events that collect received.
+    pub received: u64,
+    /// Events that collect refused.
+    pub refused: u64,
+    /// Events that went to the queue.
+    pub queued: u64,
+    /// Events that are in the index.
+    pub indexed: u64,
+    /// Events that were there already.
+    pub duplicates: u64,
+    /// Items that the index refused.
+    pub rejected: u64,
+    /// Records and events that could not be read.
+    pub undecodable: u64,
+    /// Deliveries that must be repeated.
+    pub retried: u64,
+}
+
+/// The summary lines of both functions; a field that is missing is 0.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Summary {
+    message: String,
+    received: u64,
+    rejected: u64,
+    dead_lettered: u64,
+    indexed: u64,
+    duplicates: u64,
+    undecodable: u64,
+    retried: u64,
+}
+
+impl Counts {
+    fn add(&mut self, line: &str) {
+        let Ok(summary) = serde_json::from_str::<Summary>(line) else { return };
+        match summary.message.as_str() {
+            "request handled" => {
+                self.received += summary.received;
+                self.refused += summary.rejected;
+                self.queued += summary.dead_lettered;
+            }
+            "batch handled" => {
+                self.indexed += summary.indexed;
+                self.duplicates += summary.duplicates;
+                self.rejected += summary.rejected;
+                self.undecodable += summary.undecodable;
+                self.retried += summary.retried;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What is shown.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Counts since the start.
+    pub counts: Counts,
+    /// Events received in the last second.
+    pub per_second: u64,
+    /// Median seconds from POST to searchable, of the events seen so far.
+    pub p50_s: Option<f64>,
+    /// 95th percentile of the same.
+    pub p95_s: Option<f64>,
+}
+
+/// Watches a stack.
+pub struct Live {
+    state: Arc<Mutex<State>>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+struct State {
+    counts: Counts,
+    freshness_ms: Histogram<u64>,
+    last: (u64, Instant),
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+impl Live {
+    /// Watches these logs and this index from now on.
+    ///
+    /// # Errors
+    /// If the HTTP client cannot be made.
+    pub fn start(logs: broadcast::Receiver<LogLine>, opensearch_url: &str, alias: &str) -> anyhow::Result<Self> {
+        let freshness_ms = Histogram::new_with_max(600_000, 3)?;
+        let state = Arc::new(Mutex::new(State { counts: Counts::default(), freshness_ms, last: (0, Instant::now()) }));
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(3)).build()?;
+        let url = format!("{opensearch_url}/{alias}/_search?filter_path=hits.hits._id,hits.hits.fields");
+        let tasks = vec![
+            tokio::spawn(count(logs, Arc::clone(&state))),
+            tokio::spawn(probe(http, url, Arc::clone(&state))),
+        ];
+        Ok(Self { state, tasks })
+    }
+
+    /// What is known now. Asking twice gives the rate in between.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let mut state = lock(&self.state);
+        let (before, at) = state.last;
+        let elapsed = at.elapsed().as_secs_f64().max(0.001);
+        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let per_second = ((state.counts.received - before) as f64 / elapsed).round() as u64;
+        state.last = (state.counts.received, Instant::now());
+        let quantile = |q: f64| {
+            #[allow(clippy::cast_precision_loss)]
+            (!state.freshness_ms.is_empty()).then(|| state.freshness_ms.value_at_quantile(q) as f64 / 1000.0)
+        };
+        Snapshot { counts: state.counts.clone(), per_second, p50_s: quantile(0.5), p95_s: quantile(0.95) }
+    }
+}
+
+async fn count(mut logs: broadcast::Receiver<LogLine>, state: Arc<Mutex<State>>) {
+    loop {
+        match logs.recv().await {
+            Ok(line) => lock(&state).counts.add(&line.text),
+            Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Found {
+    #[serde(default)]
+    hits: Hits,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Hits {
+    hits: Vec<Hit>,
+}
+
+#[derive(Deserialize)]
+struct Hit {
+    _id: String,
+    fields: Fields,
+}
+
+#[derive(Deserialize)]
+struct Fields {
+    received_at: Vec<String>,
+}
+
+/// Looks for events that have become searchable since the last look: their age
+/// then is how long it took.
+async fn probe(http: reqwest::Client, url: String, state: Arc<Mutex<State>>) {
+    let mut since_ms = now_ms();
+    let mut seen: HashSet<String> = HashSet::new();
+    loop {
+        tokio::time::sleep(PROBE_EVERY).await;
+        let query = serde_json::json!({
+            "size": SAMPLE, "_source": false, "track_total_hits": false, "sort": [{"received_at": "desc"}],
+            "query": {"range": {"received_at": {"gte": since_ms, "format": "epoch_millis"}}},
+            "fields": [{"field": "received_at", "format": "epoch_millis"}],
+        });
+        let Ok(answer) = http.post(&url).json(&query).send().await else { continue };
+        let asked_ms = now_ms();
+        let Ok(found) = answer.json::<Found>().await else { continue };
+        let mut newest = HashSet::new();
+        for hit in found.hits.hits {
+            let received = hit.fields.received_at.first().and_then(|text| text.parse::<i64>().ok());
+            if let (false, Some(received)) = (seen.contains(&hit._id), received) {
+                let age = u64::try_from(asked_ms - received).unwrap_or(0);
+                lock(&state).freshness_ms.saturating_record(age);
+            }
+            newest.insert(hit._id);
+        }
+        seen = newest;
+        since_ms = asked_ms - 30_000;
+    }
+}
+
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Display for Snapshot {
+    /// A panel of some lines; redrawn in place it is the live view.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let c = &self.counts;
+        let seconds = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |s| format!("{s:.2} s"));
+        writeln!(f, "  events in      {:>10}   {:>7}/s", c.received, self.per_second)?;
+        writeln!(f, "  indexed        {:>10}", c.indexed)?;
+        writeln!(f, "  duplicates     {:>10}", c.duplicates)?;
+        writeln!(f, "  rejected       {:>10}   at the door {}, by the index {}", c.refused + c.rejected, c.refused, c.rejected)?;
+        writeln!(f, "  dead-lettered  {:>10}   queue {}, bucket {}", c.queued + c.rejected + c.undecodable, c.queued, c.rejected + c.undecodable)?;
+        writeln!(f, "  to be retried  {:>10}", c.retried)?;
+        write!(f, "  POST to searchable   p50 {}   p95 {}", seconds(self.p50_s), seconds(self.p95_s))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_come_from_the_summary_lines() {
+        let mut counts = Counts::default();
+        counts.add(r#"{"level":"INFO","message":"request handled","received":5,"accepted":3,"rejected":2,"dead_lettered":1}"#);
+        counts.add(r#"{"level":"INFO","message":"batch handled","events":3,"indexed":2,"duplicates":1,"rejected":0,"retried":4}"#);
+        counts.add("not json");
+        let expected = Counts { received: 5, refused: 2, queued: 1, indexed: 2, duplicates: 1, retried: 4, ..Counts::default() };
+        assert_eq!(counts, expected);
+    }
+}

@@ -1,0 +1,212 @@
+//! A whole stack on this machine: servers, deployment, functions, shop.
+
+use crate::deploy;
+use crate::install::{Installed, install};
+use crate::paths::Paths;
+use crate::progress::Progress;
+use crate::run_record::RunRecord;
+use crate::servers::{MiniStack, OpenSearch, free_port};
+use crate::shop::Shop;
+use anyhow::{Context as _, Result};
+use freshet_local::cloud::{CloudOptions, LocalCloud, aws_config};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Loopback ports; 0 is any that is free.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ports {
+    /// The HTTP API.
+    pub http: u16,
+    /// The demo shop.
+    pub shop: u16,
+    /// The AWS emulator.
+    pub aws: u16,
+    /// OpenSearch.
+    pub search: u16,
+}
+
+/// How to start a stack.
+#[derive(Clone, Debug, Default)]
+pub struct StackOptions {
+    /// Where its state is kept; `.local` in the checkout by default.
+    pub state: Option<PathBuf>,
+    /// Where it listens.
+    pub ports: Ports,
+    /// Shards of the stream; 4 if 0.
+    pub shards: u32,
+    /// Throw away what an earlier run has indexed.
+    pub fresh: bool,
+    /// Variables that replace a function's own, by logical id.
+    pub overrides: BTreeMap<String, Vec<(String, String)>>,
+}
+
+/// Where a stack can be reached; `endpoints.json` in its state.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Endpoints {
+    /// Post events here.
+    pub collect_url: String,
+    /// The demo shop.
+    pub shop_url: String,
+    /// OpenSearch.
+    pub opensearch_url: String,
+    /// The newest events, in a browser.
+    pub search_url: String,
+    /// The AWS emulator.
+    pub aws_endpoint: String,
+    /// Its region.
+    pub region: String,
+    /// The CloudFormation stack.
+    pub stack: String,
+    /// The stream.
+    pub stream: String,
+    /// The queue of events that the stream refused.
+    pub dead_letter_queue_url: String,
+    /// The bucket of dead letters.
+    pub dead_letter_bucket: String,
+    /// The alias that events are written to.
+    pub write_alias: String,
+}
+
+impl Endpoints {
+    fn path(state: &Path) -> PathBuf {
+        state.join("endpoints.json")
+    }
+
+    /// Where the stack with this state can be reached.
+    ///
+    /// # Errors
+    /// If it is not up.
+    pub fn read(state: &Path) -> Result<Self> {
+        let path = Self::path(state);
+        let bytes = std::fs::read(&path)
+            .with_context(|| format!("{} (is the stack up? `./freshet up`)", path.display()))?;
+        serde_json::from_slice(&bytes).with_context(|| path.display().to_string())
+    }
+}
+
+/// A running stack. End it with [`Stack::stop`]; dropped, its servers are killed.
+pub struct Stack {
+    /// Where it can be reached.
+    pub endpoints: Endpoints,
+    /// Its functions and mappings.
+    pub cloud: LocalCloud,
+    /// Its search server, to stop and start again.
+    pub opensearch: OpenSearch,
+    /// Where its state is.
+    pub paths: Paths,
+    ministack: MiniStack,
+    shop: Shop,
+    record: RunRecord,
+}
+
+impl Stack {
+    /// Installs what is missing, starts the servers, deploys the template and
+    /// starts its functions.
+    ///
+    /// # Errors
+    /// Says which step failed; what was started is ended.
+    pub async fn start(options: StackOptions, progress: &Progress) -> Result<Self> {
+        let paths = Paths::new(options.state.as_deref())?;
+        let mut record = RunRecord::begin(paths.state()).await?;
+        let installed = install(&paths, progress).await?;
+        let (opensearch, ministack) = servers(&paths, &installed, &options, progress).await?;
+        record.set("OpenSearch", opensearch.process_id())?;
+        record.set("MiniStack", Some(ministack.process_id()))?;
+
+        let step = progress.step("functions");
+        let bootstraps = deploy::build(paths.checkout(), |what| step.note(what)).await?;
+        step.done("built: collect, enrich, provision");
+        let step = progress.step("template");
+        step.note("creating the stack");
+        let aws = aws_config(ministack.url()).await;
+        let shards = if options.shards == 0 { 4 } else { options.shards };
+        let parameters = [
+            ("OpenSearchUrl", opensearch.url().to_owned()),
+            ("OpenSearchAuth", "none".to_owned()),
+            ("ShardCount", shards.to_string()),
+            // One node: no replicas, and few shards to search.
+            ("IndexShards", "2".to_owned()),
+            ("IndexReplicas", "0".to_owned()),
+            ("IndexRefreshInterval", "1s".to_owned()),
+        ];
+        deploy::deploy(&aws, ministack.url(), paths.checkout(), &bootstraps, &parameters).await?;
+        step.done("deployed: stream, queue, bucket, API, functions");
+
+        let step = progress.step("local cloud");
+        // The emulator's stream is a new one: old checkpoints mean nothing.
+        let checkpoints = paths.state().join("checkpoints");
+        if checkpoints.exists() {
+            std::fs::remove_dir_all(&checkpoints)?;
+        }
+        let cloud = LocalCloud::start(&CloudOptions {
+            aws_endpoint: ministack.url().to_owned(),
+            stack_name: deploy::STACK_NAME.to_owned(),
+            bootstraps,
+            layers: vec![("/opt/lookups".to_owned(), installed.lookups.clone())],
+            state: paths.state().to_path_buf(),
+            http_port: options.ports.http,
+            overrides: options.overrides,
+        })
+        .await?;
+        let collect_url = format!("{}/v1/events", cloud.api.url);
+        let output = |key: &str| cloud.outputs.get(key).cloned().with_context(|| format!("the stack has no output {key}"));
+        let write_alias = output("WriteAlias")?;
+        let search_url =
+            format!("{}/{write_alias}/_search?pretty&sort=received_at:desc&size=20", opensearch.url());
+        let shop = Shop::start(paths.checkout(), options.ports.shop, &cloud.api.url, &search_url).await?;
+        let endpoints = Endpoints {
+            collect_url,
+            shop_url: shop.url.clone(),
+            opensearch_url: opensearch.url().to_owned(),
+            search_url,
+            aws_endpoint: ministack.url().to_owned(),
+            region: freshet_local::REGION.to_owned(),
+            stack: deploy::STACK_NAME.to_owned(),
+            stream: output("StreamName")?,
+            dead_letter_queue_url: output("DeadLetterQueueUrl")?,
+            dead_letter_bucket: output("DeadLetterBucketName")?,
+            write_alias,
+        };
+        std::fs::write(Endpoints::path(paths.state()), serde_json::to_vec_pretty(&endpoints)?)?;
+        step.done("functions, mapping, HTTP API, shop");
+        progress.finish();
+        Ok(Self { endpoints, cloud, opensearch, paths, ministack, shop, record })
+    }
+
+    /// Ends everything that was started, in order.
+    ///
+    /// # Errors
+    /// Names what does not end.
+    pub async fn stop(self) -> Result<()> {
+        let _ = std::fs::remove_file(Endpoints::path(self.paths.state()));
+        drop(self.shop);
+        self.cloud.shutdown().await;
+        let mut opensearch = self.opensearch;
+        let (first, second) = tokio::join!(self.ministack.stop(), opensearch.stop());
+        first.and(second)?;
+        self.record.end()
+    }
+}
+
+/// Both servers, started side by side.
+async fn servers(
+    paths: &Paths,
+    installed: &Installed,
+    options: &StackOptions,
+    progress: &Progress,
+) -> Result<(OpenSearch, MiniStack)> {
+    let search_port = free_port(options.ports.search, "--search-port")?;
+    let aws_port = free_port(options.ports.aws, "--aws-port")?;
+    let mut opensearch = OpenSearch::new(paths, installed, search_port, options.fresh)?;
+    let (search_step, aws_step) = (progress.step("OpenSearch"), progress.step("MiniStack"));
+    search_step.note("starting");
+    aws_step.note("starting");
+    let (started, ministack) =
+        tokio::join!(opensearch.start(), MiniStack::start(paths, installed, aws_port));
+    started?;
+    let ministack = ministack?;
+    search_step.done(opensearch.url());
+    aws_step.done(ministack.url());
+    Ok((opensearch, ministack))
+}
