@@ -1,0 +1,12 @@
+//! End to end: every test starts a stack of its own - the real OpenSearch, the
+//! AWS emulator, the deployed template and the unmodified bootstraps - does
+//! what users and bad days do, and looks at what is in the stores.
+
+mod browser;
+mod everyday;
+mod hostile;
+mod killed;
+mod outage;
+mod refused;
+mod replay;
+mod support;

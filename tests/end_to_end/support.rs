@@ -1,0 +1,264 @@
+//! A stack for one test, and what tests ask of it.
+
+use anyhow::{Context as _, Result, ensure};
+use freshet::progress::Progress;
+use freshet::servers::free_port;
+use freshet::stack::{Ports, Stack, StackOptions};
+use freshet_local::fault::FaultProxy;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// A running stack with proxies in front of what collect and enrich talk to.
+pub(crate) struct Bench {
+    pub(crate) stack: Stack,
+    /// Between collect and the AWS services.
+    pub(crate) aws: FaultProxy,
+    /// Between enrich and OpenSearch.
+    pub(crate) search: FaultProxy,
+    pub(crate) http: reqwest::Client,
+}
+
+/// An answer of collect.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    /// The results' statuses, in order.
+    pub(crate) fn statuses(&self) -> Vec<&str> {
+        let results = self.body["results"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        results
+            .iter()
+            .filter_map(|result| result["status"].as_str())
+            .collect()
+    }
+}
+
+impl Bench {
+    /// A fresh stack; `name` keeps its state apart.
+    pub(crate) async fn start(name: &str) -> Result<Self> {
+        let ports = Ports {
+            aws: free_port(0, "")?,
+            search: free_port(0, "")?,
+            ..Ports::default()
+        };
+        let aws = FaultProxy::start(&format!("http://127.0.0.1:{}", ports.aws)).await?;
+        let search = FaultProxy::start(&format!("http://127.0.0.1:{}", ports.search)).await?;
+        let overrides = BTreeMap::from([
+            (
+                "CollectFunction".to_owned(),
+                vec![("AWS_ENDPOINT_URL".to_owned(), aws.url.clone())],
+            ),
+            (
+                "EnrichFunction".to_owned(),
+                vec![("OPENSEARCH_URL".to_owned(), search.url.clone())],
+            ),
+        ]);
+        let state = state_folder(name);
+        if state.exists() {
+            std::fs::remove_dir_all(&state)?;
+        }
+        let options = StackOptions {
+            state: Some(state),
+            ports,
+            shards: 4,
+            fresh: true,
+            overrides,
+        };
+        let stack = Stack::start(options, &Progress::silent()).await?;
+        Ok(Self {
+            stack,
+            aws,
+            search,
+            http: reqwest::Client::builder().no_proxy().build()?,
+        })
+    }
+
+    /// Ends the stack; what it leaves behind is thrown away.
+    pub(crate) async fn stop(self) -> Result<()> {
+        let (state, run) = (
+            self.stack.paths.state().to_owned(),
+            self.stack.paths.opensearch_run(),
+        );
+        self.stack.stop().await?;
+        std::fs::remove_dir_all(state)?;
+        if run.exists() {
+            std::fs::remove_dir_all(run)?;
+        }
+        Ok(())
+    }
+
+    /// Posts a body as JSON.
+    pub(crate) async fn post(&self, body: impl Into<reqwest::Body>) -> Result<Answer> {
+        self.post_with(&[("content-type", "application/json")], body)
+            .await
+    }
+
+    /// Posts a body with these headers.
+    pub(crate) async fn post_with(
+        &self,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> Result<Answer> {
+        let mut request = self.http.post(&self.stack.endpoints.collect_url).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send().await?;
+        let status = answer.status().as_u16();
+        let body = answer.bytes().await?;
+        Ok(Answer {
+            status,
+            body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+        })
+    }
+
+    /// Sends a request to OpenSearch itself.
+    pub(crate) async fn opensearch(&self, method: &str, path: &str, body: Value) -> Result<Value> {
+        let url = format!("{}/{path}", self.stack.endpoints.opensearch_url);
+        let request = self.http.request(method.parse()?, url).json(&body);
+        Ok(request.send().await?.json().await?)
+    }
+
+    /// How many documents all indices of the alias hold.
+    pub(crate) async fn count(&self) -> Result<u64> {
+        self.opensearch("POST", "clickstream/_refresh", json!({}))
+            .await?;
+        let answer = self
+            .opensearch("POST", "clickstream/_count", json!({}))
+            .await?;
+        answer["count"].as_u64().with_context(|| answer.to_string())
+    }
+
+    /// Waits until the alias holds so many documents and nothing is under way,
+    /// and makes sure that it stays so.
+    pub(crate) async fn settled_at(&self, count: u64) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(180);
+        while self.count().await.unwrap_or(0) != count || !self.stack.cloud.is_idle() {
+            let seen = self.count().await;
+            ensure!(
+                Instant::now() < deadline,
+                "{seen:?} documents instead of {count}"
+            );
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let seen = self.count().await?;
+        ensure!(
+            seen == count && self.stack.cloud.is_idle(),
+            "{seen} documents in the end instead of {count}"
+        );
+        Ok(())
+    }
+
+    /// The document of an event, searched for by its id.
+    pub(crate) async fn document(&self, event_id: &str) -> Result<Value> {
+        let query = json!({"query": {"term": {"event_id": event_id}}});
+        let answer = self
+            .opensearch("POST", "clickstream/_search", query)
+            .await?;
+        let hits = answer["hits"]["hits"]
+            .as_array()
+            .with_context(|| answer.to_string())?;
+        ensure!(hits.len() == 1, "{event_id} is there {} times", hits.len());
+        Ok(hits[0]["_source"].clone())
+    }
+
+    /// Every object of the dead-letter bucket under a prefix, as text.
+    pub(crate) async fn dead_letters(&self, prefix: &str) -> Result<Vec<String>> {
+        let aws = freshet_local::cloud::aws_config(&self.stack.endpoints.aws_endpoint).await;
+        let bucket = &self.stack.endpoints.dead_letter_bucket;
+        let store =
+            freshet_deadletters::DeadLetterStore::new(freshet_local::cloud::s3(&aws), bucket);
+        let mut texts = Vec::new();
+        for object in store.list(prefix).await? {
+            let bytes = store.get(&object.key).await?;
+            texts.push(
+                freshet_deadletters::object::text(&bytes)
+                    .unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into()),
+            );
+        }
+        Ok(texts)
+    }
+
+    /// The bodies of the messages in the queue; they stay there.
+    pub(crate) async fn queued(&self) -> Result<Vec<String>> {
+        let aws = freshet_local::cloud::aws_config(&self.stack.endpoints.aws_endpoint).await;
+        let sqs = aws_sdk_sqs::Client::new(&aws);
+        let request = sqs
+            .receive_message()
+            .queue_url(&self.stack.endpoints.dead_letter_queue_url);
+        let answer = request
+            .max_number_of_messages(10)
+            .visibility_timeout(0)
+            .send()
+            .await?;
+        Ok(answer
+            .messages()
+            .iter()
+            .filter_map(|message| message.body().map(str::to_owned))
+            .collect())
+    }
+
+    /// Everything that the functions have logged.
+    pub(crate) fn logs(&self) -> Result<String> {
+        let mut all = String::new();
+        for entry in std::fs::read_dir(self.stack.paths.state().join("logs"))? {
+            let path = entry?.path();
+            if path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().ends_with("Function.log"))
+            {
+                all.push_str(&std::fs::read_to_string(path)?);
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn state_folder(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("freshet-e2e-{name}-{}", std::process::id()))
+}
+
+/// Now, as clients write it.
+pub(crate) fn now() -> String {
+    jiff::Timestamp::now().to_string()
+}
+
+/// An event with this id; `extra` replaces or adds fields.
+pub(crate) fn event(event_id: &str, extra: Value) -> Value {
+    let mut event = json!({
+        "event_id": event_id,
+        "user_id": format!("user-{}", event_id.len() + event_id.bytes().map(usize::from).sum::<usize>() % 97),
+        "session_id": "session-1",
+        "event_type": "page_view",
+        "page_url": "https://shop.example/products?sort=new",
+        "timestamp": now(),
+        "metadata": {"referrer": "https://search.example/"},
+    });
+    if let (Some(fields), Value::Object(extra)) = (event.as_object_mut(), extra) {
+        fields.extend(extra);
+    }
+    event
+}
+
+/// Bodies of `per_body` events each, `count` in all, ids `prefix-0` and so on.
+pub(crate) fn bodies(prefix: &str, count: usize, per_body: usize) -> Vec<String> {
+    let ids: Vec<usize> = (0..count).collect();
+    ids.chunks(per_body)
+        .map(|chunk| {
+            let events: Vec<Value> = chunk
+                .iter()
+                .map(|n| event(&format!("{prefix}-{n}"), json!({})))
+                .collect();
+            json!({"events": events}).to_string()
+        })
+        .collect()
+}

@@ -1,1 +1,0 @@
-//! End to end on the real servers of the local stack. May depend on everything.
