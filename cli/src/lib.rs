@@ -5,6 +5,7 @@ pub mod install;
 pub mod paths;
 pub mod process;
 pub mod progress;
+pub mod replay;
 pub mod run_record;
 pub mod servers;
 pub mod task;
