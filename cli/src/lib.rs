@@ -7,5 +7,7 @@ pub mod process;
 pub mod progress;
 pub mod replay;
 pub mod run_record;
+pub mod sender;
 pub mod servers;
 pub mod task;
+pub mod traffic;
