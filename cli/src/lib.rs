@@ -1,4 +1,5 @@
-//! The freshet command: local stack, traffic, live view, bench, replay.
+//! The `freshet` command, as a library: what the command line, the end-to-end
+//! tests and the benchmarks share.
 //!
 //! [`stack`] starts everything, and the end-to-end tests start it the same
 //! way; each command is a module.
@@ -11,8 +12,10 @@ pub mod process;
 pub mod progress;
 pub mod replay;
 pub mod run_record;
+pub mod sender;
 pub mod servers;
 pub mod shop;
 pub mod stack;
 pub mod task;
+pub mod traffic;
 pub mod up;

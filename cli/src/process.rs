@@ -45,7 +45,10 @@ impl ProcessId {
 
     /// Asks it to end, and after `grace` ends it. True if it is gone.
     pub async fn stop(&self, grace: Duration) -> bool {
-        for (signal, patience) in [(Signal::TERM, grace), (Signal::KILL, Duration::from_secs(5))] {
+        for (signal, patience) in [
+            (Signal::TERM, grace),
+            (Signal::KILL, Duration::from_secs(5)),
+        ] {
             // Looked at right before each signal: the number may be another's by now.
             if !self.is_running() {
                 return true;

@@ -11,7 +11,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/versions.env"
 [ $# = 1 ] || { echo "usage: install.sh FOLDER" >&2; exit 2; }
 home=$1 version=$OPENSEARCH_VERSION
-mkdir -p "$home"/{lib,modules,plugins}
+# The server refuses a home without bin/, though it needs nothing there.
+mkdir -p "$home"/{bin,lib,modules,plugins}
 poms=$(mktemp -d)
 trap 'rm -rf "$poms"' EXIT
 
@@ -33,7 +34,7 @@ repository-url|repository-url|
 transport-netty4|transport-netty4-client|'
 
 # Without --quiet: what it downloads is the progress that the installer shows.
-maven() { mvn --batch-mode "$@"; }
+maven() { mvn --batch-mode --color never "$@"; }
 
 # group artifact version [excluded group, artifact]. A module must not bring
 # the server along, and the QUIC codec drags in native libraries.
@@ -115,7 +116,8 @@ while IFS='|' read -r name artifact extends; do
     done
   fi
   class=$(unzip -Z1 "$module/$artifact-$version.jar" |
-    sed -nE '/(^|\/)[A-Za-z0-9]+Plugin\.class$/{s#/#.#g;s#\.class$##;p;q}')
+    sed -nE '/(^|\/)[A-Za-z0-9]+Plugin\.class$/{s#/#.#g;s#\.class$##;p}')
+  class=${class%%$'\n'*}
   [ -n "$class" ] || { echo "install.sh: no plugin class in $artifact" >&2; exit 1; }
   {
     echo "name=$name"

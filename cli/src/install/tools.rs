@@ -147,11 +147,20 @@ fn parse_java_version(settings: &str) -> Option<u32> {
 }
 
 async fn find_python() -> Option<(PathBuf, (u32, u32))> {
-    let names = ["python3", "python3.14", "python3.13", "python3.12", "python3.11"];
+    let names = [
+        "python3",
+        "python3.14",
+        "python3.13",
+        "python3.12",
+        "python3.11",
+    ];
     for python in names.into_iter().filter_map(in_path) {
         // Debian ships `venv` without `ensurepip` until python3-venv is there.
         let output = Command::new(&python)
-            .args(["-c", "import sys, venv, ensurepip; print(*sys.version_info[:2])"])
+            .args([
+                "-c",
+                "import sys, venv, ensurepip; print(*sys.version_info[:2])",
+            ])
             .output()
             .await
             .ok()?;

@@ -20,7 +20,7 @@ pub struct Args {
     /// Only dead letters from then on: a duration (2h, 7d) or a time (2026-11-23, 2026-11-23T18:00Z)
     #[arg(long, value_name = "WHEN", value_parser = since)]
     since: Option<Since>,
-    /// Only this code: a rejection's (mapper_parsing_exception), the queue's (stream_refused) or Lambda's (RetryAttemptsExhausted)
+    /// Only this code, such as `mapper_parsing_exception`, `stream_refused` or `RetryAttemptsExhausted`
     #[arg(long)]
     code: Option<String>,
     /// Only these shapes

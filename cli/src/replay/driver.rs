@@ -246,18 +246,12 @@ impl<'a> Replay<'a> {
         let mut whole = true;
         for (origins, events) in origins.chunks(PUT_EVENTS).zip(events.chunks(PUT_EVENTS)) {
             // After a refusal the rest is not tried: it would only wait as long.
-            let fates = match &self.summary.stopped {
-                Some(code) => vec![Fate::Refused(code.clone()); events.len()],
-                None => {
-                    self.pace(events.len()).await;
-                    put::put(
-                        &self.clients.stream,
-                        &mut self.packer,
-                        events,
-                        self.options.patience,
-                    )
-                    .await
-                }
+            let fates = if let Some(code) = &self.summary.stopped {
+                vec![Fate::Refused(code.clone()); events.len()]
+            } else {
+                self.pace(events.len()).await;
+                let stream = &self.clients.stream;
+                put::put(stream, &mut self.packer, events, self.options.patience).await
             };
             for ((origin, event), fate) in origins.iter().zip(events).zip(fates) {
                 whole &= fate == Fate::Held;
