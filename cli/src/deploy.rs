@@ -18,8 +18,11 @@ pub const STACK_NAME: &str = "freshet";
 const BUCKET: &str = "freshet-artifacts";
 
 /// The functions: logical id and binary.
-pub const FUNCTIONS: [(&str, &str); 3] =
-    [("CollectFunction", "collect"), ("EnrichFunction", "enrich"), ("ProvisionFunction", "provision")];
+pub const FUNCTIONS: [(&str, &str); 3] = [
+    ("CollectFunction", "collect"),
+    ("EnrichFunction", "enrich"),
+    ("ProvisionFunction", "provision"),
+];
 
 /// The function that the emulator itself invokes, for the custom resource.
 const INVOKED_BY_EMULATOR: (&str, &str) = ("ProvisionFunction", "provision");
@@ -38,12 +41,21 @@ pub async fn build(checkout: &Path, note: impl Fn(&str)) -> Result<Bootstraps> {
         cargo.args(["--package", binary]);
     }
     note("cargo build");
-    let output = cargo.kill_on_drop(true).output().await.context("cargo cannot be started")?;
+    let output = cargo
+        .kill_on_drop(true)
+        .output()
+        .await
+        .context("cargo cannot be started")?;
     if !output.status.success() {
-        bail!("the functions do not compile:\n{}", String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "the functions do not compile:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout.join("target"), PathBuf::from);
-    let bootstraps = FUNCTIONS.map(|(id, binary)| (id.to_owned(), target.join("debug").join(binary)));
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout.join("target"), PathBuf::from);
+    let bootstraps =
+        FUNCTIONS.map(|(id, binary)| (id.to_owned(), target.join("debug").join(binary)));
     Ok(bootstraps.into())
 }
 
@@ -60,22 +72,51 @@ pub async fn deploy(
     parameters: &[(&str, String)],
 ) -> Result<()> {
     let s3 = freshet_local::cloud::s3(aws);
-    s3.create_bucket().bucket(BUCKET).send().await.context("the bucket for packages")?;
+    s3.create_bucket()
+        .bucket(BUCKET)
+        .send()
+        .await
+        .context("the bucket for packages")?;
     let (function, binary) = INVOKED_BY_EMULATOR;
-    let bootstrap = bootstraps.get(function).context("provision was not built")?;
+    let bootstrap = bootstraps
+        .get(function)
+        .context("provision was not built")?;
     let provision = zipped(&stripped(bootstrap).await?)?;
     // The others are run by the local cloud: the emulator only has to know them.
-    for (key, body) in [("provision.zip", provision), ("placeholder.zip", zipped(b"#!/bin/sh\n")?)] {
-        s3.put_object().bucket(BUCKET).key(key).body(ByteStream::from(body)).send().await.context(key)?;
+    for (key, body) in [
+        ("provision.zip", provision),
+        ("placeholder.zip", zipped(b"#!/bin/sh\n")?),
+    ] {
+        s3.put_object()
+            .bucket(BUCKET)
+            .key(key)
+            .body(ByteStream::from(body))
+            .send()
+            .await
+            .context(key)?;
     }
-    let nested = tokio::fs::read(checkout.join("infra/search.yaml")).await.context("infra/search.yaml")?;
-    s3.put_object().bucket(BUCKET).key("search.yaml").body(ByteStream::from(nested)).send().await?;
-    let template = tokio::fs::read_to_string(checkout.join("template.yaml")).await.context("template.yaml")?;
+    let nested = tokio::fs::read(checkout.join("infra/search.yaml"))
+        .await
+        .context("infra/search.yaml")?;
+    s3.put_object()
+        .bucket(BUCKET)
+        .key("search.yaml")
+        .body(ByteStream::from(nested))
+        .send()
+        .await?;
+    let template = tokio::fs::read_to_string(checkout.join("template.yaml"))
+        .await
+        .context("template.yaml")?;
     let template = packaged(&template, endpoint, function, binary)?;
     let cloudformation = aws_sdk_cloudformation::Client::new(aws);
     let parameters = parameters
         .iter()
-        .map(|(key, value)| Parameter::builder().parameter_key(*key).parameter_value(value).build())
+        .map(|(key, value)| {
+            Parameter::builder()
+                .parameter_key(*key)
+                .parameter_value(value)
+                .build()
+        })
         .collect();
     cloudformation
         .create_stack()
@@ -88,23 +129,49 @@ pub async fn deploy(
         .await
         .context("the stack cannot be created")?;
     loop {
-        let described = cloudformation.describe_stacks().stack_name(STACK_NAME).send().await?;
-        match described.stacks().first().and_then(|stack| stack.stack_status()) {
+        let described = cloudformation
+            .describe_stacks()
+            .stack_name(STACK_NAME)
+            .send()
+            .await?;
+        match described
+            .stacks()
+            .first()
+            .and_then(|stack| stack.stack_status())
+        {
             Some(StackStatus::CreateComplete) => return Ok(()),
-            Some(StackStatus::CreateInProgress) => tokio::time::sleep(Duration::from_millis(200)).await,
-            other => bail!("the stack ended as {other:?}: {}", failure(&cloudformation).await),
+            Some(StackStatus::CreateInProgress) => {
+                tokio::time::sleep(Duration::from_millis(200)).await
+            }
+            other => bail!(
+                "the stack ended as {other:?}: {}",
+                failure(&cloudformation).await
+            ),
         }
     }
 }
 
 async fn failure(cloudformation: &aws_sdk_cloudformation::Client) -> String {
-    let events = cloudformation.describe_stack_events().stack_name(STACK_NAME).send().await;
-    let events = events.map(|answer| answer.stack_events.unwrap_or_default()).unwrap_or_default();
-    let failed = events.iter().filter(|event| event.resource_status().is_some_and(|s| s.as_str().ends_with("FAILED")));
+    let events = cloudformation
+        .describe_stack_events()
+        .stack_name(STACK_NAME)
+        .send()
+        .await;
+    let events = events
+        .map(|answer| answer.stack_events.unwrap_or_default())
+        .unwrap_or_default();
+    let failed = events.iter().filter(|event| {
+        event
+            .resource_status()
+            .is_some_and(|s| s.as_str().ends_with("FAILED"))
+    });
     let reasons: Vec<String> = failed
         .map(|event| {
             let id = event.logical_resource_id().unwrap_or_default();
-            format!("{id}: {}", event.resource_status_reason().unwrap_or("no reason given"))
+            format!(
+                "{id}: {}",
+                event.resource_status_reason().unwrap_or("no reason given")
+            )
         })
         .collect();
     reasons.join("; ")
@@ -118,20 +185,41 @@ fn packaged(template: &str, endpoint: &str, invoked: &str, binary: &str) -> Resu
     let mut template = template
         .replace("CodeUri: .\n", &format!("CodeUri: {placeholder}\n"))
         .replace("ContentUri: .\n", &format!("ContentUri: {placeholder}\n"))
-        .replace("Location: infra/search.yaml", &format!("Location: {endpoint}/{BUCKET}/search.yaml"));
+        .replace(
+            "Location: infra/search.yaml",
+            &format!("Location: {endpoint}/{BUCKET}/search.yaml"),
+        );
     let properties = "    Properties:\n";
-    let function = template.find(&format!("\n  {invoked}:\n")).with_context(|| format!("no {invoked}"))?;
-    let at = template[function..].find(properties).with_context(|| format!("{invoked} has no properties"))?;
-    template.insert_str(function + at + properties.len(), &format!("      CodeUri: s3://{BUCKET}/{binary}.zip\n"));
+    let function = template
+        .find(&format!("\n  {invoked}:\n"))
+        .with_context(|| format!("no {invoked}"))?;
+    let at = template[function..]
+        .find(properties)
+        .with_context(|| format!("{invoked} has no properties"))?;
+    template.insert_str(
+        function + at + properties.len(),
+        &format!("      CodeUri: s3://{BUCKET}/{binary}.zip\n"),
+    );
     Ok(template)
 }
 
 /// A bootstrap without its debug information: a tenth of the size to upload.
 async fn stripped(bootstrap: &Path) -> Result<Vec<u8>> {
     let target = bootstrap.with_extension("stripped");
-    let status = Command::new("strip").arg("-o").arg(&target).arg(bootstrap).status().await;
-    let small = if status.is_ok_and(|status| status.success()) { &target } else { bootstrap };
-    tokio::fs::read(small).await.with_context(|| small.display().to_string())
+    let status = Command::new("strip")
+        .arg("-o")
+        .arg(&target)
+        .arg(bootstrap)
+        .status()
+        .await;
+    let small = if status.is_ok_and(|status| status.success()) {
+        &target
+    } else {
+        bootstrap
+    };
+    tokio::fs::read(small)
+        .await
+        .with_context(|| small.display().to_string())
 }
 
 /// A zip with one executable file `bootstrap`.
@@ -153,7 +241,12 @@ mod tests {
     fn only_local_paths_are_replaced() {
         let template = include_str!("../../template.yaml");
         let packaged = packaged(template, "http://e", "ProvisionFunction", "provision").unwrap();
-        assert_eq!(packaged.matches("s3://freshet-artifacts/provision.zip").count(), 1);
+        assert_eq!(
+            packaged
+                .matches("s3://freshet-artifacts/provision.zip")
+                .count(),
+            1
+        );
         assert_eq!(packaged.matches("placeholder.zip").count(), 2);
         assert!(!packaged.contains("Uri: .\n") && !packaged.contains("Location: infra"));
         assert_eq!(packaged.lines().count(), template.lines().count() + 1);

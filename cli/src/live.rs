@@ -52,7 +52,9 @@ struct Summary {
 
 impl Counts {
     fn add(&mut self, line: &str) {
-        let Ok(summary) = serde_json::from_str::<Summary>(line) else { return };
+        let Ok(summary) = serde_json::from_str::<Summary>(line) else {
+            return;
+        };
         match summary.message.as_str() {
             "request handled" => {
                 self.received += summary.received;
@@ -107,11 +109,23 @@ impl Live {
     ///
     /// # Errors
     /// If the HTTP client cannot be made.
-    pub fn start(logs: broadcast::Receiver<LogLine>, opensearch_url: &str, alias: &str) -> anyhow::Result<Self> {
+    pub fn start(
+        logs: broadcast::Receiver<LogLine>,
+        opensearch_url: &str,
+        alias: &str,
+    ) -> anyhow::Result<Self> {
         let freshness_ms = Histogram::new_with_max(600_000, 3)?;
-        let state = Arc::new(Mutex::new(State { counts: Counts::default(), freshness_ms, last: (0, Instant::now()) }));
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(3)).build()?;
-        let url = format!("{opensearch_url}/{alias}/_search?filter_path=hits.hits._id,hits.hits.fields");
+        let state = Arc::new(Mutex::new(State {
+            counts: Counts::default(),
+            freshness_ms,
+            last: (0, Instant::now()),
+        }));
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(3))
+            .build()?;
+        let url =
+            format!("{opensearch_url}/{alias}/_search?filter_path=hits.hits._id,hits.hits.fields");
         let tasks = vec![
             tokio::spawn(count(logs, Arc::clone(&state))),
             tokio::spawn(probe(http, url, Arc::clone(&state))),
@@ -125,14 +139,24 @@ impl Live {
         let mut state = lock(&self.state);
         let (before, at) = state.last;
         let elapsed = at.elapsed().as_secs_f64().max(0.001);
-        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        #[allow(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss
+        )]
         let per_second = ((state.counts.received - before) as f64 / elapsed).round() as u64;
         state.last = (state.counts.received, Instant::now());
         let quantile = |q: f64| {
             #[allow(clippy::cast_precision_loss)]
-            (!state.freshness_ms.is_empty()).then(|| state.freshness_ms.value_at_quantile(q) as f64 / 1000.0)
+            (!state.freshness_ms.is_empty())
+                .then(|| state.freshness_ms.value_at_quantile(q) as f64 / 1000.0)
         };
-        Snapshot { counts: state.counts.clone(), per_second, p50_s: quantile(0.5), p95_s: quantile(0.95) }
+        Snapshot {
+            counts: state.counts.clone(),
+            per_second,
+            p50_s: quantile(0.5),
+            p95_s: quantile(0.95),
+        }
     }
 }
 
@@ -181,12 +205,20 @@ async fn probe(http: reqwest::Client, url: String, state: Arc<Mutex<State>>) {
             "query": {"range": {"received_at": {"gte": since_ms, "format": "epoch_millis"}}},
             "fields": [{"field": "received_at", "format": "epoch_millis"}],
         });
-        let Ok(answer) = http.post(&url).json(&query).send().await else { continue };
+        let Ok(answer) = http.post(&url).json(&query).send().await else {
+            continue;
+        };
         let asked_ms = now_ms();
-        let Ok(found) = answer.json::<Found>().await else { continue };
+        let Ok(found) = answer.json::<Found>().await else {
+            continue;
+        };
         let mut newest = HashSet::new();
         for hit in found.hits.hits {
-            let received = hit.fields.received_at.first().and_then(|text| text.parse::<i64>().ok());
+            let received = hit
+                .fields
+                .received_at
+                .first()
+                .and_then(|text| text.parse::<i64>().ok());
             if let (false, Some(received)) = (seen.contains(&hit._id), received) {
                 let age = u64::try_from(asked_ms - received).unwrap_or(0);
                 lock(&state).freshness_ms.saturating_record(age);
@@ -210,14 +242,36 @@ impl fmt::Display for Snapshot {
     /// A panel of some lines; redrawn in place it is the live view.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let c = &self.counts;
-        let seconds = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |s| format!("{s:.2} s"));
-        writeln!(f, "  events in      {:>10}   {:>7}/s", c.received, self.per_second)?;
+        let seconds =
+            |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |s| format!("{s:.2} s"));
+        writeln!(
+            f,
+            "  events in      {:>10}   {:>7}/s",
+            c.received, self.per_second
+        )?;
         writeln!(f, "  indexed        {:>10}", c.indexed)?;
         writeln!(f, "  duplicates     {:>10}", c.duplicates)?;
-        writeln!(f, "  rejected       {:>10}   at the door {}, by the index {}", c.refused + c.rejected, c.refused, c.rejected)?;
-        writeln!(f, "  dead-lettered  {:>10}   queue {}, bucket {}", c.queued + c.rejected + c.undecodable, c.queued, c.rejected + c.undecodable)?;
+        writeln!(
+            f,
+            "  rejected       {:>10}   at the door {}, by the index {}",
+            c.refused + c.rejected,
+            c.refused,
+            c.rejected
+        )?;
+        writeln!(
+            f,
+            "  dead-lettered  {:>10}   queue {}, bucket {}",
+            c.queued + c.rejected + c.undecodable,
+            c.queued,
+            c.rejected + c.undecodable
+        )?;
         writeln!(f, "  to be retried  {:>10}", c.retried)?;
-        write!(f, "  POST to searchable   p50 {}   p95 {}", seconds(self.p50_s), seconds(self.p95_s))
+        write!(
+            f,
+            "  POST to searchable   p50 {}   p95 {}",
+            seconds(self.p50_s),
+            seconds(self.p95_s)
+        )
     }
 }
 
@@ -231,7 +285,15 @@ mod tests {
         counts.add(r#"{"level":"INFO","message":"request handled","received":5,"accepted":3,"rejected":2,"dead_lettered":1}"#);
         counts.add(r#"{"level":"INFO","message":"batch handled","events":3,"indexed":2,"duplicates":1,"rejected":0,"retried":4}"#);
         counts.add("not json");
-        let expected = Counts { received: 5, refused: 2, queued: 1, indexed: 2, duplicates: 1, retried: 4, ..Counts::default() };
+        let expected = Counts {
+            received: 5,
+            refused: 2,
+            queued: 1,
+            indexed: 2,
+            duplicates: 1,
+            retried: 4,
+            ..Counts::default()
+        };
         assert_eq!(counts, expected);
     }
 }

@@ -34,8 +34,14 @@ impl Shop {
     ///
     /// # Errors
     /// If the port is taken.
-    pub async fn start(checkout: &Path, port: u16, api_url: &str, search_url: &str) -> Result<Self> {
-        let config = serde_json::json!({"endpoint": api_url, "writeKey": "", "search_url": search_url});
+    pub async fn start(
+        checkout: &Path,
+        port: u16,
+        api_url: &str,
+        search_url: &str,
+    ) -> Result<Self> {
+        let config =
+            serde_json::json!({"endpoint": api_url, "writeKey": "", "search_url": search_url});
         let files = Files {
             pages: checkout.join("demo/shop"),
             client: checkout.join("clients/browser/freshet.js"),
@@ -43,7 +49,8 @@ impl Shop {
         };
         let app = Router::new().fallback(serve).with_state(Arc::new(files));
         let listener = TcpListener::bind(("127.0.0.1", port)).await;
-        let listener = listener.with_context(|| format!("port {port} is taken: --shop-port chooses another"))?;
+        let listener = listener
+            .with_context(|| format!("port {port} is taken: --shop-port chooses another"))?;
         let url = format!("http://{}", listener.local_addr()?);
         let server = tokio::spawn(async move { drop(axum::serve(listener, app).await) });
         Ok(Self { url, server })
@@ -53,29 +60,54 @@ impl Shop {
 async fn serve(State(files): State<Arc<Files>>, request: Request) -> Response {
     let path = request.uri().path();
     if path == "/config.js" {
-        return ([(header::CONTENT_TYPE, "text/javascript")], files.config.clone()).into_response();
+        return (
+            [(header::CONTENT_TYPE, "text/javascript")],
+            files.config.clone(),
+        )
+            .into_response();
     }
-    let Some(file) = (if path == "/freshet.js" { Some(files.client.clone()) } else { page(&files.pages, path) }) else {
+    let Some(file) = (if path == "/freshet.js" {
+        Some(files.client.clone())
+    } else {
+        page(&files.pages, path)
+    }) else {
         return StatusCode::NOT_FOUND.into_response();
     };
     match tokio::fs::read(&file).await {
         Ok(bytes) => {
-            let headers = [(header::CONTENT_TYPE, content_type(&file)), (header::CACHE_CONTROL, "no-cache")];
+            let headers = [
+                (header::CONTENT_TYPE, content_type(&file)),
+                (header::CACHE_CONTROL, "no-cache"),
+            ];
             (headers, bytes).into_response()
         }
         Err(_) => (StatusCode::NOT_FOUND, "no such page").into_response(),
     }
 }
 
-/// The file of a path: `/` is `index.html`, `/cart` is `cart.html`. Nothing
-/// outside the folder.
+/// The file of a path: `/` is `index.html`, `/cart` is `cart.html`, and one
+/// page shows every product. Nothing outside the folder.
 fn page(pages: &Path, path: &str) -> Option<PathBuf> {
     let relative = Path::new(path.trim_start_matches('/'));
-    if !relative.components().all(|part| matches!(part, Component::Normal(_))) {
+    if !relative
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)))
+    {
         return None;
     }
-    let file = if path.ends_with('/') { pages.join(relative).join("index.html") } else { pages.join(relative) };
-    Some(if file.extension().is_none() { file.with_extension("html") } else { file })
+    if path.starts_with("/product/") {
+        return Some(pages.join("product.html"));
+    }
+    let file = if path.ends_with('/') {
+        pages.join(relative).join("index.html")
+    } else {
+        pages.join(relative)
+    };
+    Some(if file.extension().is_none() {
+        file.with_extension("html")
+    } else {
+        file
+    })
 }
 
 fn content_type(file: &Path) -> &'static str {
@@ -98,7 +130,7 @@ mod tests {
         let at = |path| page(Path::new("/shop"), path).map(|p| p.display().to_string());
         assert_eq!(at("/").as_deref(), Some("/shop/index.html"));
         assert_eq!(at("/cart").as_deref(), Some("/shop/cart.html"));
-        assert_eq!(at("/product/mug").as_deref(), Some("/shop/product/mug.html"));
+        assert_eq!(at("/product/mug").as_deref(), Some("/shop/product.html"));
         assert_eq!(at("/shop.css").as_deref(), Some("/shop/shop.css"));
         assert_eq!(at("/../Cargo.toml"), None);
     }

@@ -120,7 +120,11 @@ impl Stack {
         let step = progress.step("template");
         step.note("creating the stack");
         let aws = aws_config(ministack.url()).await;
-        let shards = if options.shards == 0 { 4 } else { options.shards };
+        let shards = if options.shards == 0 {
+            4
+        } else {
+            options.shards
+        };
         let parameters = [
             ("OpenSearchUrl", opensearch.url().to_owned()),
             ("OpenSearchAuth", "none".to_owned()),
@@ -130,7 +134,14 @@ impl Stack {
             ("IndexReplicas", "0".to_owned()),
             ("IndexRefreshInterval", "1s".to_owned()),
         ];
-        deploy::deploy(&aws, ministack.url(), paths.checkout(), &bootstraps, &parameters).await?;
+        deploy::deploy(
+            &aws,
+            ministack.url(),
+            paths.checkout(),
+            &bootstraps,
+            &parameters,
+        )
+        .await?;
         step.done("deployed: stream, queue, bucket, API, functions");
 
         let step = progress.step("local cloud");
@@ -150,11 +161,25 @@ impl Stack {
         })
         .await?;
         let collect_url = format!("{}/v1/events", cloud.api.url);
-        let output = |key: &str| cloud.outputs.get(key).cloned().with_context(|| format!("the stack has no output {key}"));
+        let output = |key: &str| {
+            cloud
+                .outputs
+                .get(key)
+                .cloned()
+                .with_context(|| format!("the stack has no output {key}"))
+        };
         let write_alias = output("WriteAlias")?;
-        let search_url =
-            format!("{}/{write_alias}/_search?pretty&sort=received_at:desc&size=20", opensearch.url());
-        let shop = Shop::start(paths.checkout(), options.ports.shop, &cloud.api.url, &search_url).await?;
+        let search_url = format!(
+            "{}/{write_alias}/_search?pretty&sort=received_at:desc&size=20",
+            opensearch.url()
+        );
+        let shop = Shop::start(
+            paths.checkout(),
+            options.ports.shop,
+            &cloud.api.url,
+            &search_url,
+        )
+        .await?;
         let endpoints = Endpoints {
             collect_url,
             shop_url: shop.url.clone(),
@@ -168,10 +193,21 @@ impl Stack {
             dead_letter_bucket: output("DeadLetterBucketName")?,
             write_alias,
         };
-        std::fs::write(Endpoints::path(paths.state()), serde_json::to_vec_pretty(&endpoints)?)?;
+        std::fs::write(
+            Endpoints::path(paths.state()),
+            serde_json::to_vec_pretty(&endpoints)?,
+        )?;
         step.done("functions, mapping, HTTP API, shop");
         progress.finish();
-        Ok(Self { endpoints, cloud, opensearch, paths, ministack, shop, record })
+        Ok(Self {
+            endpoints,
+            cloud,
+            opensearch,
+            paths,
+            ministack,
+            shop,
+            record,
+        })
     }
 
     /// Ends everything that was started, in order.
@@ -202,8 +238,10 @@ async fn servers(
     let (search_step, aws_step) = (progress.step("OpenSearch"), progress.step("MiniStack"));
     search_step.note("starting");
     aws_step.note("starting");
-    let (started, ministack) =
-        tokio::join!(opensearch.start(), MiniStack::start(paths, installed, aws_port));
+    let (started, ministack) = tokio::join!(
+        opensearch.start(),
+        MiniStack::start(paths, installed, aws_port)
+    );
     started?;
     let ministack = ministack?;
     search_step.done(opensearch.url());

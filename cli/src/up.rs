@@ -63,12 +63,20 @@ impl Up {
         let progress = Progress::new(STEPS);
         let options = StackOptions {
             state: self.state,
-            ports: Ports { http: self.http_port, shop: self.shop_port, aws: self.aws_port, search: self.search_port },
+            ports: Ports {
+                http: self.http_port,
+                shop: self.shop_port,
+                aws: self.aws_port,
+                search: self.search_port,
+            },
             shards: self.shards,
             fresh: self.fresh,
             ..StackOptions::default()
         };
-        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let (mut interrupt, mut terminate) = (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        );
         let stack = tokio::select! {
             stack = Stack::start(options, &progress) => stack?,
             _ = interrupt.recv() => anyhow::bail!("interrupted"),
@@ -97,7 +105,9 @@ impl Up {
         }
         let log = paths.log("freshet");
         let output = std::fs::File::create(&log)?;
-        let arguments = std::env::args_os().skip(1).filter(|argument| argument != "--detach");
+        let arguments = std::env::args_os()
+            .skip(1)
+            .filter(|argument| argument != "--detach");
         let mut child = Command::new(std::env::current_exe()?)
             .args(arguments)
             .stdin(Stdio::null())
@@ -108,22 +118,37 @@ impl Up {
         let deadline = std::time::Instant::now() + DETACHED_PATIENCE;
         let endpoints = loop {
             if let Some(status) = child.try_wait()? {
-                anyhow::bail!("the stack did not come up ({status}):\n{}", last_lines(&log, 30));
+                anyhow::bail!(
+                    "the stack did not come up ({status}):\n{}",
+                    last_lines(&log, 30)
+                );
             }
             if let Ok(endpoints) = Endpoints::read(paths.state()) {
                 break endpoints;
             }
-            anyhow::ensure!(std::time::Instant::now() < deadline, "not ready in time:\n{}", last_lines(&log, 30));
+            anyhow::ensure!(
+                std::time::Instant::now() < deadline,
+                "not ready in time:\n{}",
+                last_lines(&log, 30)
+            );
             std::thread::sleep(Duration::from_millis(200));
         };
         println!("{}", welcome(&endpoints));
-        println!("  in the background (pid {}): `freshet status`, `freshet down`", child.id());
+        println!(
+            "  in the background (pid {}): `freshet status`, `freshet down`",
+            child.id()
+        );
         Ok(())
     }
 }
 
 fn welcome(endpoints: &Endpoints) -> String {
-    let Endpoints { collect_url, shop_url, search_url, .. } = endpoints;
+    let Endpoints {
+        collect_url,
+        shop_url,
+        search_url,
+        ..
+    } = endpoints;
     format!(
         "
   shop     {shop_url}   click around: every click becomes an event
@@ -140,14 +165,27 @@ fn welcome(endpoints: &Endpoints) -> String {
 /// Redraws the live view each second; without a terminal a line now and then.
 async fn watch(stack: &Stack) -> Result<()> {
     let endpoints = &stack.endpoints;
-    let live = Live::start(stack.cloud.logs.subscribe(), &endpoints.opensearch_url, &endpoints.write_alias)?;
+    let live = Live::start(
+        stack.cloud.logs.subscribe(),
+        &endpoints.opensearch_url,
+        &endpoints.write_alias,
+    )?;
     let terminal = std::io::stdout().is_terminal();
     let mut drawn = 0;
     loop {
         tokio::time::sleep(Duration::from_secs(if terminal { 1 } else { 5 })).await;
         let snapshot = live.snapshot();
-        let lag_ms = stack.cloud.mappings.values().map(|m| m.stats.lag_ms.load(std::sync::atomic::Ordering::Acquire)).max();
-        let lag_ms = if stack.cloud.is_idle() { 0 } else { lag_ms.unwrap_or(0).max(0) };
+        let lag_ms = stack
+            .cloud
+            .mappings
+            .values()
+            .map(|m| m.stats.lag_ms.load(std::sync::atomic::Ordering::Acquire))
+            .max();
+        let lag_ms = if stack.cloud.is_idle() {
+            0
+        } else {
+            lag_ms.unwrap_or(0).max(0)
+        };
         let mut out = std::io::stdout().lock();
         if terminal {
             let panel = format!("{snapshot}   lag {lag_ms} ms\n\n  Ctrl-C stops everything");
@@ -228,6 +266,9 @@ impl Status {
 pub fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
-    let started = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let started = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
     drop(started); // a second call keeps the first subscriber
 }

@@ -13,6 +13,7 @@ async fn a_walk_through_the_shop_is_found_enriched() -> Result<()> {
     let pictures = bench.stack.paths.state().join("pictures");
     std::fs::create_dir_all(&pictures)?;
     let output = Command::new("node")
+        .arg("--experimental-websocket")
         .arg(root.join("browser/walk.mjs"))
         .args([
             bench.stack.endpoints.shop_url.as_str(),
@@ -47,7 +48,7 @@ async fn a_walk_through_the_shop_is_found_enriched() -> Result<()> {
         );
         if document["event_type"] == "purchase" {
             ensure!(
-                document["revenue"] == walk["amount"] && document["is_conversion"] == true,
+                document["revenue"].as_f64() == walk["amount"].as_f64() && document["is_conversion"] == true,
                 "{document}"
             );
         }
