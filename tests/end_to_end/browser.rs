@@ -48,7 +48,8 @@ async fn a_walk_through_the_shop_is_found_enriched() -> Result<()> {
         );
         if document["event_type"] == "purchase" {
             ensure!(
-                document["revenue"].as_f64() == walk["amount"].as_f64() && document["is_conversion"] == true,
+                document["revenue"].as_f64() == walk["amount"].as_f64()
+                    && document["is_conversion"] == true,
                 "{document}"
             );
         }

@@ -173,7 +173,7 @@ async fn every_shape_of_dead_letter_is_replayed_and_doubles_nothing() -> Result<
             "{summary}"
         );
         ensure!(
-            summary.of(Kind::Rejected).letters == 1 && summary.of(Kind::OnFailure).letters >= 3,
+            summary.of(Kind::Rejected).letters == 1 && summary.of(Kind::OnFailure).events() >= 3,
             "{summary}"
         );
         bench.settled_at(5).await?;
