@@ -12,6 +12,7 @@ pub mod process;
 pub mod progress;
 pub mod replay;
 pub mod run_record;
+pub mod send;
 pub mod sender;
 pub mod servers;
 pub mod shop;

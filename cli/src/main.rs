@@ -1,6 +1,7 @@
 //! The freshet command.
 
 use clap::{Parser, Subcommand};
+use freshet::send::Send;
 use freshet::up::{Down, Status, Up};
 use freshet::{replay, up};
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ enum Command {
     Up(Up),
     Down(Down),
     Status(Status),
+    Send(Send),
     Replay(replay::Args),
 }
 
@@ -28,6 +30,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         Command::Up(up) => up.run().await?,
         Command::Down(down) => down.run().await?,
         Command::Status(status) => status.run().await?,
+        Command::Send(send) => return send.run().await,
         Command::Replay(args) => return replay::execute(args).await,
     }
     Ok(ExitCode::SUCCESS)
