@@ -141,7 +141,7 @@ pub async fn deploy(
         {
             Some(StackStatus::CreateComplete) => return Ok(()),
             Some(StackStatus::CreateInProgress) => {
-                tokio::time::sleep(Duration::from_millis(200)).await
+                tokio::time::sleep(Duration::from_millis(200)).await;
             }
             other => bail!(
                 "the stack ended as {other:?}: {}",

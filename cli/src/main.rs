@@ -29,7 +29,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Up(up) => up.run().await?,
         Command::Down(down) => down.run().await?,
-        Command::Status(status) => status.run().await?,
+        Command::Status(status) => status.run()?,
         Command::Send(send) => return send.run().await,
         Command::Replay(args) => return replay::execute(args).await,
     }

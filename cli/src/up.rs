@@ -248,7 +248,7 @@ impl Status {
     ///
     /// # Errors
     /// If the stack is not up: scripts see it by the exit code.
-    pub async fn run(self) -> Result<()> {
+    pub fn run(self) -> Result<()> {
         let paths = Paths::new(self.state.as_deref())?;
         let record = RunRecord::read(paths.state())?.filter(|record| record.owner.is_running());
         let record = record.context("the stack is not up")?;

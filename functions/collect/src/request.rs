@@ -271,15 +271,12 @@ fn percent_decode(text: &str) -> Option<String> {
             .get(..2)
             .and_then(|h| std::str::from_utf8(h).ok())
             .and_then(|h| u8::from_str_radix(h, 16).ok());
-        match (byte, hex) {
-            (b'%', Some(value)) => {
-                out.push(value);
-                rest = &tail[2..];
-            }
-            _ => {
-                out.push(byte);
-                rest = tail;
-            }
+        if let (b'%', Some(value)) = (byte, hex) {
+            out.push(value);
+            rest = &tail[2..];
+        } else {
+            out.push(byte);
+            rest = tail;
         }
     }
     String::from_utf8(out).ok()

@@ -230,7 +230,7 @@ impl Tally {
         for item in &unreadable {
             *codes.entry(&item.rejection.code).or_default() += 1;
         }
-        let retry_codes = self
+        let mut retry_codes = self
             .outcomes
             .iter()
             .filter_map(|(_, outcome)| match outcome {
@@ -251,7 +251,7 @@ impl Tally {
             undecodable = unreadable.len(),
             retried = events - indexed - duplicates - rejected - unreadable.len(),
             rejected_codes = codes.join(","),
-            retry_code = retry_codes.last().unwrap_or_default(),
+            retry_code = retry_codes.next_back().unwrap_or_default(),
             "batch handled"
         );
     }

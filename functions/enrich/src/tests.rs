@@ -1,6 +1,7 @@
 use crate::envelope::{Answer, Batch, SequenceNumber};
 use crate::handler::Handler;
 use crate::prepare::Prepared;
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use freshet_deadletters::DeadLetterStore;
@@ -88,7 +89,6 @@ async fn servers(s3_status: u16) -> (MockServer, Handler) {
         .respond_with(ResponseTemplate::new(s3_status))
         .mount(&server)
         .await;
-    use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
     let s3 = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))

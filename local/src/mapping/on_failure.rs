@@ -106,7 +106,7 @@ impl OnFailure for S3OnFailure {
             match put.send().await {
                 Ok(_) => return,
                 Err(error) => {
-                    tracing::error!(%error, "the on-failure destination refuses; trying again")
+                    tracing::error!(%error, "the on-failure destination refuses; trying again");
                 }
             }
             sleep(pause).await;

@@ -116,7 +116,6 @@ impl WriteView {
     /// The older indices that may already hold a document whose earliest time
     /// is `not_before`: from the one that was current then to the last before
     /// the write index.
-    #[must_use]
     pub fn may_hold(&self, not_before: Timestamp) -> impl Iterator<Item = &str> {
         let earliest = not_before.as_millis() - SLACK_MS;
         let (older, created) = match self.indices.split_last() {
