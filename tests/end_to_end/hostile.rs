@@ -12,6 +12,9 @@ fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(encoder.finish()?)
 }
 
+/// What is posted with which headers, and the status and code of the answer.
+type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, Vec<u8>, u16, &'a str);
+
 /// The code of a whole-request error, or else of the first result.
 fn code(body: &Value) -> &str {
     body["code"]
@@ -36,7 +39,7 @@ async fn hostile_requests_get_an_answer_with_a_code() -> Result<()> {
     let surrogate = event("x", json!({"user_id": "SURROGATE"}))
         .to_string()
         .replace("SURROGATE", "\\udead");
-    let cases: Vec<(&str, Vec<(&str, &str)>, Vec<u8>, u16, &str)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         (
             "garbage",
             json.clone(),
