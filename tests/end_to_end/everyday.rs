@@ -257,3 +257,81 @@ async fn the_api_answers_browsers_and_health_checks() -> Result<()> {
     );
     bench.stop().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_key_names_the_source() -> Result<()> {
+    let bench =
+        Bench::start_with("keys", &[("WRITE_KEYS_SECRET_ID", "freshet-write-keys")]).await?;
+    let aws = freshet_local::cloud::aws_config(&bench.stack.endpoints.aws_endpoint).await;
+    let secrets = aws_sdk_secretsmanager::Client::new(&aws);
+    let keys = r#"{"old-key":"shop","new-key":"shop","app-key":"app"}"#;
+    secrets
+        .create_secret()
+        .name("freshet-write-keys")
+        .secret_string(keys)
+        .send()
+        .await?;
+    let body = event("same", json!({})).to_string();
+    let json_type = ("content-type", "application/json");
+
+    let none = bench.post(body.clone()).await?;
+    ensure!(
+        none.status == 401 && none.body["code"] == "write_key_missing",
+        "{none:?}"
+    );
+    let wrong = bench
+        .post_with(&[json_type, ("x-write-key", "guess")], body.clone())
+        .await?;
+    ensure!(
+        wrong.status == 401 && wrong.body["code"] == "write_key_invalid",
+        "{wrong:?}"
+    );
+    // Before and after the key was rotated: one source, one document.
+    ensure!(
+        bench
+            .post_with(&[json_type, ("x-write-key", "old-key")], body.clone())
+            .await?
+            .status
+            == 200
+    );
+    ensure!(
+        bench
+            .post_with(
+                &[json_type, ("authorization", "Basic bmV3LWtleTo=")],
+                body.clone()
+            )
+            .await?
+            .status
+            == 200
+    );
+    // Another source: another event, though it has the same id.
+    let url = format!("{}?writeKey=app-key", bench.stack.endpoints.collect_url);
+    ensure!(
+        bench
+            .http
+            .post(url)
+            .header("content-type", "text/plain")
+            .body(body)
+            .send()
+            .await?
+            .status()
+            == 200
+    );
+    bench.settled_at(2).await?;
+    for source in ["shop", "app"] {
+        let query = json!({"query": {"term": {"source": source}}});
+        let found = bench
+            .opensearch("POST", "clickstream/_search", query)
+            .await?;
+        ensure!(found["hits"]["total"]["value"] == 1, "{source}: {found}");
+    }
+    let all = bench
+        .opensearch("POST", "clickstream/_search?size=10", json!({}))
+        .await?
+        .to_string();
+    ensure!(
+        !all.contains("-key") && !bench.logs()?.contains("-key"),
+        "a key is never kept"
+    );
+    bench.stop().await
+}

@@ -44,6 +44,11 @@ impl Answer {
 impl Bench {
     /// A fresh stack; `name` keeps its state apart.
     pub(crate) async fn start(name: &str) -> Result<Self> {
+        Self::start_with(name, &[]).await
+    }
+
+    /// A fresh stack whose collect has these variables.
+    pub(crate) async fn start_with(name: &str, collect: &[(&str, &str)]) -> Result<Self> {
         let ports = Ports {
             aws: free_port(0, "")?,
             search: free_port(0, "")?,
@@ -51,11 +56,14 @@ impl Bench {
         };
         let aws = FaultProxy::start(&format!("http://127.0.0.1:{}", ports.aws)).await?;
         let search = FaultProxy::start(&format!("http://127.0.0.1:{}", ports.search)).await?;
+        let mut of_collect = vec![("AWS_ENDPOINT_URL".to_owned(), aws.url.clone())];
+        of_collect.extend(
+            collect
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned())),
+        );
         let overrides = BTreeMap::from([
-            (
-                "CollectFunction".to_owned(),
-                vec![("AWS_ENDPOINT_URL".to_owned(), aws.url.clone())],
-            ),
+            ("CollectFunction".to_owned(), of_collect),
             (
                 "EnrichFunction".to_owned(),
                 vec![("OPENSEARCH_URL".to_owned(), search.url.clone())],

@@ -2,56 +2,70 @@
 //! without an answer holds its stack for an hour.
 
 use crate::provision::Report;
+use aws_lambda_events::cloudformation::{
+    CloudFormationCustomResourceResponse, CloudFormationCustomResourceResponseStatus as Status,
+};
 use futures::FutureExt as _;
-use serde::{Deserialize, Serialize};
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime};
 use thiserror::Error;
 
 /// Kept back for answering before the function's own time is over.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// There is one search setup in a stack; another id would make CloudFormation
+/// delete the old one.
+const PHYSICAL_ID: &str = "freshet-search-setup";
 /// How often an answer is tried.
 const ATTEMPTS: u32 = 4;
 
 /// What CloudFormation asks for.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Request {
-    request_type: RequestType,
-    #[serde(rename = "ResponseURL")]
-    response_url: String,
-    stack_id: String,
-    request_id: String,
-    logical_resource_id: String,
-    #[serde(default)]
-    physical_resource_id: Option<String>,
+pub use aws_lambda_events::cloudformation::CloudFormationCustomResourceRequest as Request;
+
+/// Who is to be answered, and where: the same in each kind of request.
+struct Asker<'a> {
+    response_url: &'a str,
+    stack_id: &'a str,
+    request_id: &'a str,
+    logical_resource_id: &'a str,
+    physical_resource_id: &'a str,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-enum RequestType {
-    Create,
-    Update,
-    Delete,
-}
-
-#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "PascalCase")]
-struct Answer {
-    status: String,
-    reason: String,
-    physical_resource_id: String,
-    stack_id: String,
-    request_id: String,
-    logical_resource_id: String,
-    #[serde(default)]
-    data: Data,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "PascalCase")]
-struct Data {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    created_first_index: Option<bool>,
+impl<'a> Asker<'a> {
+    /// Nothing for a kind of request that does not exist yet.
+    fn of(request: &'a Request) -> Option<Self> {
+        let (response_url, stack_id, request_id, logical_resource_id, physical_resource_id) =
+            match request {
+                Request::Create(r) => (
+                    &r.response_url,
+                    &r.stack_id,
+                    &r.request_id,
+                    &r.logical_resource_id,
+                    PHYSICAL_ID,
+                ),
+                Request::Update(r) => (
+                    &r.response_url,
+                    &r.stack_id,
+                    &r.request_id,
+                    &r.logical_resource_id,
+                    r.physical_resource_id.as_str(),
+                ),
+                Request::Delete(r) => (
+                    &r.response_url,
+                    &r.stack_id,
+                    &r.request_id,
+                    &r.logical_resource_id,
+                    r.physical_resource_id.as_str(),
+                ),
+                _ => return None,
+            };
+        Some(Self {
+            response_url,
+            stack_id,
+            request_id,
+            logical_resource_id,
+            physical_resource_id,
+        })
+    }
 }
 
 /// The answer could not be delivered.
@@ -60,6 +74,9 @@ pub enum AnswerError {
     /// CloudFormation's URL does not take it.
     #[error("CloudFormation did not take the answer")]
     Refused(#[source] reqwest::Error),
+    /// The request is of a kind that does not exist yet.
+    #[error("CloudFormation asks for something else than create, update or delete")]
+    Unknown,
     /// The HTTP client cannot be built.
     #[error("no HTTP client")]
     Client(#[source] reqwest::Error),
@@ -99,7 +116,7 @@ impl Answerer {
         let left = function_deadline
             .duration_since(SystemTime::now())
             .unwrap_or_default();
-        let result = if request.request_type == RequestType::Delete {
+        let result = if matches!(request, Request::Delete(_)) {
             Ok(None)
         } else {
             let limit = left.saturating_sub(ANSWER_TIME);
@@ -120,25 +137,29 @@ impl Answerer {
         request: &Request,
         result: Result<Option<Report>, String>,
     ) -> Result<(), AnswerError> {
-        let (status, reason, report) = match result {
-            Ok(report) => ("SUCCESS", "done".to_owned(), report),
-            Err(reason) => ("FAILED", reason.chars().take(1_000).collect(), None),
-        };
-        tracing::info!(status, reason, "answering CloudFormation");
-        let answer = Answer {
-            status: status.to_owned(),
-            reason,
-            physical_resource_id: request
-                .physical_resource_id
-                .clone()
-                .unwrap_or_else(|| "freshet-search-setup".to_owned()),
-            stack_id: request.stack_id.clone(),
-            request_id: request.request_id.clone(),
-            logical_resource_id: request.logical_resource_id.clone(),
-            data: Data {
-                created_first_index: report.map(|report| report.created_first_index),
-            },
-        };
+        let asker = Asker::of(request).ok_or(AnswerError::Unknown)?;
+        let mut answer = CloudFormationCustomResourceResponse::default();
+        match result {
+            Ok(report) => {
+                answer.status = Status::Success;
+                let created = report.map(|report| {
+                    (
+                        "CreatedFirstIndex".to_owned(),
+                        report.created_first_index.to_string(),
+                    )
+                });
+                answer.data.extend(created);
+            }
+            Err(reason) => {
+                answer.status = Status::Failed;
+                answer.reason = Some(reason.chars().take(1_000).collect());
+            }
+        }
+        tracing::info!(status = ?answer.status, reason = answer.reason, "answering CloudFormation");
+        answer.physical_resource_id = asker.physical_resource_id.to_owned();
+        answer.stack_id = asker.stack_id.to_owned();
+        answer.request_id = asker.request_id.to_owned();
+        answer.logical_resource_id = asker.logical_resource_id.to_owned();
         // Strings always serialise.
         let body = serde_json::to_vec(&answer).unwrap_or_default();
         let mut attempt = 1;
@@ -146,7 +167,7 @@ impl Answerer {
             // The URL is signed for an empty content type.
             let put = self
                 .http
-                .put(&request.response_url)
+                .put(asker.response_url)
                 .header("content-type", "")
                 .body(body.clone());
             match put
@@ -173,7 +194,7 @@ mod tests {
         kind: &str,
         work: impl Future<Output = Result<Report, String>>,
         seconds: u64,
-    ) -> Answer {
+    ) -> CloudFormationCustomResourceResponse {
         let server = MockServer::start().await;
         Mock::given(method("PUT"))
             .respond_with(ResponseTemplate::new(500))
@@ -187,6 +208,7 @@ mod tests {
         let request: Request = serde_json::from_value(serde_json::json!({
             "RequestType": kind, "ResponseURL": server.uri(), "StackId": "s", "RequestId": "r",
             "LogicalResourceId": "SearchSetup", "ResourceType": "Custom::SearchSetup", "ResourceProperties": {},
+            "OldResourceProperties": {}, "PhysicalResourceId": "freshet-search-setup",
         }))
         .unwrap();
         let deadline = SystemTime::now() + ANSWER_TIME + Duration::from_secs(seconds);
@@ -214,28 +236,34 @@ mod tests {
         };
         let answer = answer_to("Create", async { Ok(report) }, 5).await;
         assert_eq!(
-            (answer.status.as_str(), answer.data.created_first_index),
-            ("SUCCESS", Some(true))
+            (answer.status, answer.data["CreatedFirstIndex"].as_str()),
+            (Status::Success, "true")
         );
         assert_eq!(answer.physical_resource_id, "freshet-search-setup");
         let answer = answer_to("Update", async { Err("no template".to_owned()) }, 5).await;
         assert_eq!(
-            (answer.status.as_str(), answer.reason.as_str()),
-            ("FAILED", "no template")
+            (answer.status, answer.reason.as_deref()),
+            (Status::Failed, Some("no template"))
         );
     }
 
     #[tokio::test]
     async fn a_panic_and_a_time_out_are_answered_too() {
         let answer = answer_to("Create", async { panic!("bug") }, 5).await;
-        assert!(answer.status == "FAILED" && answer.reason.contains("panicked"));
+        assert!(
+            answer.status == Status::Failed
+                && answer.reason.is_some_and(|r| r.contains("panicked"))
+        );
         let answer = answer_to("Create", std::future::pending(), 0).await;
-        assert!(answer.status == "FAILED" && answer.reason.contains("not done"));
+        assert!(
+            answer.status == Status::Failed
+                && answer.reason.is_some_and(|r| r.contains("not done"))
+        );
     }
 
     #[tokio::test]
     async fn delete_keeps_the_data_and_succeeds() {
         let answer = answer_to("Delete", async { panic!("must not run") }, 5).await;
-        assert_eq!(answer.status, "SUCCESS");
+        assert_eq!(answer.status, Status::Success);
     }
 }
