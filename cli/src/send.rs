@@ -90,7 +90,11 @@ impl Send {
         println!("{}", summary(&tally, started.elapsed()));
         let failed = [&tally.dropped, &tally.given_up];
         let all_well = failed.iter().all(|n| n.load(Ordering::Relaxed) == 0);
-        Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if all_well {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
 }
 
