@@ -30,35 +30,6 @@ const INVOKED_BY_EMULATOR: (&str, &str) = ("ProvisionFunction", "provision");
 /// The built bootstraps by logical id.
 pub type Bootstraps = BTreeMap<String, PathBuf>;
 
-/// Builds the functions and says where their bootstraps are.
-///
-/// # Errors
-/// If they do not compile.
-pub async fn build(checkout: &Path, note: impl Fn(&str)) -> Result<Bootstraps> {
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(checkout).args(["build", "--color=never"]);
-    for (_, binary) in FUNCTIONS {
-        cargo.args(["--package", binary]);
-    }
-    note("cargo build");
-    let output = cargo
-        .kill_on_drop(true)
-        .output()
-        .await
-        .context("cargo cannot be started")?;
-    if !output.status.success() {
-        bail!(
-            "the functions do not compile:\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout.join("target"), PathBuf::from);
-    let bootstraps =
-        FUNCTIONS.map(|(id, binary)| (id.to_owned(), target.join("debug").join(binary)));
-    Ok(bootstraps.into())
-}
-
 /// Uploads what the template refers to and creates the stack; waits until it
 /// is complete.
 ///

@@ -1,5 +1,6 @@
 //! A whole stack on this machine: servers, deployment, functions, shop.
 
+use crate::build::build;
 use crate::deploy;
 use crate::install::{Installed, install};
 use crate::paths::Paths;
@@ -106,17 +107,22 @@ impl Stack {
     ///
     /// # Errors
     /// Says which step failed; what was started is ended.
-    pub async fn start(options: StackOptions, progress: &Progress) -> Result<Self> {
+    pub async fn start(mut options: StackOptions, progress: &Progress) -> Result<Self> {
         let paths = Paths::new(options.state.as_deref())?;
         let mut record = RunRecord::begin(paths.state()).await?;
         let installed = install(&paths, progress).await?;
-        let (opensearch, ministack) = servers(&paths, &installed, &options, progress).await?;
-        record.set("OpenSearch", opensearch.process_id())?;
-        record.set("MiniStack", Some(ministack.process_id()))?;
+        // Ports are asked for before minutes of building, not after.
+        options.ports.http = free_port(options.ports.http, "--http-port")?;
+        options.ports.shop = free_port(options.ports.shop, "--shop-port")?;
+        let servers = async {
+            let (opensearch, ministack) = servers(&paths, &installed, &options, progress).await?;
+            record.set("OpenSearch", opensearch.process_id())?;
+            record.set("MiniStack", Some(ministack.process_id()))?;
+            Ok((opensearch, ministack))
+        };
+        let ((opensearch, ministack), bootstraps) =
+            tokio::try_join!(servers, build(&paths, progress))?;
 
-        let step = progress.step("functions");
-        let bootstraps = deploy::build(paths.checkout(), |what| step.note(what)).await?;
-        step.done("built: collect, enrich, provision");
         let step = progress.step("template");
         step.note("creating the stack");
         let aws = aws_config(ministack.url()).await;

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -116,7 +116,9 @@ impl Up {
             .process_group(0)
             .spawn()?;
         let deadline = std::time::Instant::now() + DETACHED_PATIENCE;
+        let mut shown = 0;
         let endpoints = loop {
+            shown = show_more(&log, shown);
             if let Some(status) = child.try_wait()? {
                 anyhow::bail!(
                     "the stack did not come up ({status}):\n{}",
@@ -133,6 +135,7 @@ impl Up {
             );
             std::thread::sleep(Duration::from_millis(200));
         };
+        show_more(&log, shown);
         println!("{}", welcome(&endpoints));
         println!(
             "  in the background (pid {}): `freshet status`, `freshet down`",
@@ -140,6 +143,20 @@ impl Up {
         );
         Ok(())
     }
+}
+
+/// Prints the steps in the log from line `shown` on: whoever waits sees them
+/// as if they were this command's own. Returns how many lines there were.
+fn show_more(log: &Path, shown: usize) -> usize {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let marks = ["  ✓ ", "  … ", "  ✗ "];
+    for line in whole.lines().skip(shown) {
+        if marks.iter().any(|mark| line.starts_with(mark)) {
+            println!("{line}");
+        }
+    }
+    whole.lines().count()
 }
 
 fn welcome(endpoints: &Endpoints) -> String {
