@@ -6,6 +6,7 @@
 
 pub mod build;
 pub mod deploy;
+pub mod freshness;
 pub mod install;
 pub mod live;
 pub mod paths;

@@ -1,19 +1,16 @@
 //! What the stack does at the moment: counts from the functions' logs, and how
 //! long events take from the POST until they are found.
 
+use crate::freshness::{Answer, Freshness};
 use freshet_local::function::LogLine;
-use hdrhistogram::Histogram;
 use serde::Deserialize;
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
 
 /// How often newly searchable events are looked for.
-const PROBE_EVERY: Duration = Duration::from_millis(400);
-/// The most events that one look considers.
-const SAMPLE: usize = 500;
+const PROBE_EVERY: Duration = Duration::from_millis(500);
 
 /// Counts since the stack started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,7 +77,7 @@ pub struct Snapshot {
     pub counts: Counts,
     /// Events received in the last second.
     pub per_second: u64,
-    /// Median seconds from POST to searchable, of the events seen so far.
+    /// Median seconds from POST to searchable, of the last minute.
     pub p50_s: Option<f64>,
     /// 95th percentile of the same.
     pub p95_s: Option<f64>,
@@ -94,7 +91,7 @@ pub struct Live {
 
 struct State {
     counts: Counts,
-    freshness_ms: Histogram<u64>,
+    freshness: Freshness,
     last: (u64, Instant),
 }
 
@@ -114,18 +111,16 @@ impl Live {
         opensearch_url: &str,
         alias: &str,
     ) -> anyhow::Result<Self> {
-        let freshness_ms = Histogram::new_with_max(600_000, 3)?;
         let state = Arc::new(Mutex::new(State {
             counts: Counts::default(),
-            freshness_ms,
+            freshness: Freshness::default(),
             last: (0, Instant::now()),
         }));
         let http = reqwest::Client::builder()
             .no_proxy()
             .timeout(Duration::from_secs(3))
             .build()?;
-        let url =
-            format!("{opensearch_url}/{alias}/_search?filter_path=hits.hits._id,hits.hits.fields");
+        let url = format!("{opensearch_url}/{alias}/_search?filter_path=aggregations");
         let tasks = vec![
             tokio::spawn(count(logs, Arc::clone(&state))),
             tokio::spawn(probe(http, url, Arc::clone(&state))),
@@ -146,16 +141,11 @@ impl Live {
         )]
         let per_second = ((state.counts.received - before) as f64 / elapsed).round() as u64;
         state.last = (state.counts.received, Instant::now());
-        let quantile = |q: f64| {
-            #[allow(clippy::cast_precision_loss)]
-            (!state.freshness_ms.is_empty())
-                .then(|| state.freshness_ms.value_at_quantile(q) as f64 / 1000.0)
-        };
         Snapshot {
             counts: state.counts.clone(),
             per_second,
-            p50_s: quantile(0.5),
-            p95_s: quantile(0.95),
+            p50_s: state.freshness.quantile_s(0.5),
+            p95_s: state.freshness.quantile_s(0.95),
         }
     }
 }
@@ -170,63 +160,20 @@ async fn count(mut logs: broadcast::Receiver<LogLine>, state: Arc<Mutex<State>>)
     }
 }
 
-#[derive(Deserialize)]
-struct Found {
-    #[serde(default)]
-    hits: Hits,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Hits {
-    hits: Vec<Hit>,
-}
-
-#[derive(Deserialize)]
-struct Hit {
-    _id: String,
-    fields: Fields,
-}
-
-#[derive(Deserialize)]
-struct Fields {
-    received_at: Vec<String>,
-}
-
-/// Looks for events that have become searchable since the last look: their age
-/// then is how long it took.
+/// Looks for events that have become searchable since the last look.
 async fn probe(http: reqwest::Client, url: String, state: Arc<Mutex<State>>) {
-    let mut since_ms = now_ms();
-    let mut seen: HashSet<String> = HashSet::new();
     loop {
         tokio::time::sleep(PROBE_EVERY).await;
-        let query = serde_json::json!({
-            "size": SAMPLE, "_source": false, "track_total_hits": false, "sort": [{"received_at": "desc"}],
-            "query": {"range": {"received_at": {"gte": since_ms, "format": "epoch_millis"}}},
-            "fields": [{"field": "received_at", "format": "epoch_millis"}],
-        });
-        let Ok(answer) = http.post(&url).json(&query).send().await else {
+        let question = Freshness::question(now_ms());
+        // A cluster that does not answer is asked again; what it takes up in
+        // the meantime counts with its age.
+        let Ok(answer) = http.post(&url).json(&question).send().await else {
             continue;
         };
-        let asked_ms = now_ms();
-        let Ok(found) = answer.json::<Found>().await else {
-            continue;
-        };
-        let mut newest = HashSet::new();
-        for hit in found.hits.hits {
-            let received = hit
-                .fields
-                .received_at
-                .first()
-                .and_then(|text| text.parse::<i64>().ok());
-            if let (false, Some(received)) = (seen.contains(&hit._id), received) {
-                let age = u64::try_from(asked_ms - received).unwrap_or(0);
-                lock(&state).freshness_ms.saturating_record(age);
-            }
-            newest.insert(hit._id);
+        let answered_ms = now_ms();
+        if let Ok(answer) = answer.json::<Answer>().await {
+            lock(&state).freshness.add(&answer, answered_ms);
         }
-        seen = newest;
-        since_ms = asked_ms - 30_000;
     }
 }
 

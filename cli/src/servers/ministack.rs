@@ -52,7 +52,7 @@ impl MiniStack {
             .env("LOG_LEVEL", "WARNING")
             .current_dir(&scratch);
         let mut process = ServerProcess::start("MiniStack", command, &paths.log("ministack"))?;
-        let client = reqwest::Client::new();
+        let client = reqwest::Client::builder().no_proxy().build()?;
         let health = format!("{url}/_ministack/health");
         process
             .wait_until_ready(PATIENCE, async || answers(&client, &health).await)

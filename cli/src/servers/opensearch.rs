@@ -78,7 +78,7 @@ impl OpenSearch {
         self.lay_out_run()
             .with_context(|| self.run.display().to_string())?;
         let mut process = ServerProcess::start("OpenSearch", self.command(), &self.log)?;
-        let client = reqwest::Client::new();
+        let client = reqwest::Client::builder().no_proxy().build()?;
         let health = format!(
             "{}/_cluster/health?wait_for_status=yellow&timeout=1s",
             self.url
