@@ -23,9 +23,10 @@ step() { # name, command…: its output is shown and kept for the closing count
 style() {
   step "format" cargo fmt --all --check
   step "lints" cargo clippy --quiet --workspace --all-targets -- -D warnings
+  step "lints, end to end" cargo clippy --quiet --package freshet-tests --test end_to_end -- -D warnings
 }
-unit() { # every crate but the end-to-end one: unit, property and doc tests, the event source mapping's table
-  step "unit, property and doc tests" cargo test --quiet --workspace --exclude freshet-tests
+unit() { # unit, property and doc tests, the event source mapping's table among them
+  step "unit, property and doc tests" cargo test --quiet --workspace
 }
 client() {
   step "browser client" node --test --test-reporter=tap clients/browser/
@@ -35,7 +36,7 @@ template() {
   step "template mutations" bash tests/template/mutations.sh
 }
 e2e() { # on the real servers, one test at a time: each starts a stack of its own
-  step "end to end" cargo test --quiet --package freshet-tests -- --test-threads=1
+  step "end to end" cargo test --quiet --workspace --test end_to_end -- --test-threads=1
 }
 
 step "lookups (user agents, places)" infra/lookups/install.sh
