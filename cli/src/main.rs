@@ -1,6 +1,7 @@
 //! The freshet command.
 
 use clap::{Parser, Subcommand};
+use freshet::bench::Bench;
 use freshet::send::Send;
 use freshet::up::{Down, Status, Up};
 use freshet::{replay, up};
@@ -21,6 +22,7 @@ enum Command {
     Status(Status),
     Send(Send),
     Replay(replay::Args),
+    Bench(Bench),
 }
 
 #[tokio::main]
@@ -42,6 +44,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Down(down) => down.run().await?,
         Command::Status(status) => status.run()?,
         Command::Send(send) => return send.run().await,
+        Command::Bench(bench) => bench.run().await?,
         Command::Replay(args) => return replay::execute(args).await,
     }
     Ok(ExitCode::SUCCESS)

@@ -59,8 +59,9 @@ struct BulkError<'a> {
     reason: Option<Cow<'a, str>>,
 }
 
-/// Appends one document to a `_bulk` body.
-pub(crate) fn push(body: &mut Vec<u8>, id: &DocumentId, json: &[u8]) {
+/// Appends one document to a `_bulk` body: the action, and the document's JSON
+/// on a line of its own.
+pub fn push(body: &mut Vec<u8>, id: &DocumentId, json: &[u8]) {
     body.extend_from_slice(b"{\"create\":{\"_id\":\"");
     body.extend_from_slice(id.as_str().as_bytes());
     body.extend_from_slice(b"\"}}\n");

@@ -9,6 +9,6 @@ mod client;
 mod indexer;
 pub mod view;
 
-pub use bulk::ItemOutcome;
+pub use bulk::{ItemOutcome, push as push_bulk_item};
 pub use client::{Auth, Method, Search, SearchError};
 pub use indexer::{BulkLimits, IndexRequest, Indexer};
