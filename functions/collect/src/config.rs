@@ -1,8 +1,7 @@
 //! What the environment says. Every key that is wrong is reported at once.
 
+use freshet_edge::{ConfigError, Variables};
 use freshet_events::Limits;
-use std::fmt;
-use std::str::FromStr;
 
 /// The largest event that still fits a stream record and a queue message with
 /// what the collector adds to it.
@@ -24,18 +23,6 @@ pub struct Config {
     pub log_level: String,
 }
 
-/// Every key that is missing or wrong.
-#[derive(Debug, PartialEq, Eq)]
-pub struct ConfigError(Vec<String>);
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("; "))
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
 impl Config {
     /// Reads the process's environment.
     ///
@@ -52,81 +39,22 @@ impl Config {
     pub fn from_vars(
         vars: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let vars: Vec<_> = vars
-            .into_iter()
-            .filter(|(_, value)| !value.is_empty())
-            .collect();
-        let mut wrong = Vec::new();
-        let get = |key: &str| {
-            vars.iter()
-                .find(|(name, _)| name == key)
-                .map(|(_, value)| value.clone())
-        };
-        let mut required = |key: &str| {
-            get(key).unwrap_or_else(|| {
-                wrong.push(format!("{key} is missing"));
-                String::new()
-            })
-        };
-        let stream_name = required("STREAM_NAME");
-        let dead_letter_queue_url = required("DEAD_LETTER_QUEUE_URL");
-        let max_event_bytes = number(
-            get("MAX_EVENT_BYTES"),
-            "MAX_EVENT_BYTES",
-            262_144,
-            1..=MAX_EVENT_BYTES,
-            &mut wrong,
-        );
-        let max_age_s = number(
-            get("MAX_EVENT_AGE_S"),
-            "MAX_EVENT_AGE_S",
-            604_800,
-            1..=315_360_000,
-            &mut wrong,
-        );
-        let max_future_s = number(
-            get("MAX_FUTURE_S"),
-            "MAX_FUTURE_S",
-            300,
-            0..=86_400,
-            &mut wrong,
-        );
-        if !wrong.is_empty() {
-            return Err(ConfigError(wrong));
-        }
-        Ok(Self {
-            stream_name,
-            dead_letter_queue_url,
-            write_keys_secret_id: get("WRITE_KEYS_SECRET_ID"),
+        let mut vars = Variables::new(vars);
+        let config = Self {
+            stream_name: vars.required("STREAM_NAME"),
+            dead_letter_queue_url: vars.required("DEAD_LETTER_QUEUE_URL"),
+            write_keys_secret_id: vars.optional("WRITE_KEYS_SECRET_ID"),
             limits: Limits {
-                max_event_bytes,
-                max_age_ms: Some(max_age_s * 1000),
-                max_future_ms: Some(max_future_s * 1000),
+                max_event_bytes: vars.number("MAX_EVENT_BYTES", 262_144, 1..=MAX_EVENT_BYTES),
+                max_age_ms: Some(1000 * vars.number("MAX_EVENT_AGE_S", 604_800, 1..=315_360_000)),
+                max_future_ms: Some(1000 * vars.number("MAX_FUTURE_S", 300, 0..=86_400)),
                 ..Limits::DEFAULT
             },
-            log_level: get("LOG_LEVEL").unwrap_or_else(|| "info".to_owned()),
-        })
-    }
-}
-
-fn number<T: FromStr + PartialOrd + fmt::Display>(
-    text: Option<String>,
-    key: &str,
-    default: T,
-    range: std::ops::RangeInclusive<T>,
-    wrong: &mut Vec<String>,
-) -> T {
-    let Some(text) = text else { return default };
-    match text.parse() {
-        Ok(value) if range.contains(&value) => value,
-        _ => {
-            wrong.push(format!(
-                "{key} is not a whole number from {} to {}",
-                range.start(),
-                range.end()
-            ));
-            default
-        }
+            log_level: vars
+                .optional("LOG_LEVEL")
+                .unwrap_or_else(|| "info".to_owned()),
+        };
+        vars.finish(config)
     }
 }
 

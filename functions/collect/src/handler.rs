@@ -5,19 +5,18 @@ use crate::config::Config;
 use crate::prepare::{Prepared, Sender, prepare};
 use crate::request::Request;
 use crate::write_keys::WriteKeys;
-use freshet_events::{BodyError, Limits, Timestamp};
+use freshet_edge::{answer_by, now};
+use freshet_events::{BodyError, Limits};
 use freshet_streams::{DeadLetterQueue, PutOutcome, Stream};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 /// A client waits this long at most, whatever the function's own timeout.
 const LONGEST_REQUEST: Duration = Duration::from_secs(10);
-/// Kept back for writing the answer.
-const ANSWER_TIME: Duration = Duration::from_millis(500);
 /// The queue's share of the time: without it, a slow stream would leave none.
 const QUEUE_SHARE: f64 = 0.4;
 
@@ -51,7 +50,10 @@ impl Handler {
             );
         };
         match request.route() {
-            ("POST", "/v1/events") => self.collect(&request, deadline(function_deadline)).await,
+            ("POST", "/v1/events") => {
+                let deadline = answer_by(function_deadline).min(Instant::now() + LONGEST_REQUEST);
+                self.collect(&request, deadline).await
+            }
             ("GET" | "HEAD", "/health") => Response::healthy(),
             (_, "/v1/events" | "/health") => {
                 Response::error(405, "method_not_allowed", "POST /v1/events or GET /health")
@@ -185,22 +187,4 @@ impl Counts {
             "request handled"
         );
     }
-}
-
-fn now() -> Timestamp {
-    let ms = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_millis());
-    // A clock outside 1970 to 9999 is no clock.
-    i64::try_from(ms)
-        .ok()
-        .and_then(Timestamp::from_millis)
-        .unwrap_or(Timestamp::EPOCH)
-}
-
-fn deadline(function_deadline: SystemTime) -> Instant {
-    let left = function_deadline
-        .duration_since(SystemTime::now())
-        .unwrap_or_default();
-    Instant::now() + left.saturating_sub(ANSWER_TIME).min(LONGEST_REQUEST)
 }

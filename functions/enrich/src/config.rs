@@ -1,7 +1,7 @@
 //! What the environment says. Every key that is wrong is reported at once.
 
+use freshet_edge::{ConfigError, Variables};
 use freshet_search::BulkLimits;
-use std::fmt;
 use std::path::PathBuf;
 
 /// How requests to OpenSearch are signed.
@@ -37,18 +37,6 @@ pub struct Config {
     pub log_level: String,
 }
 
-/// Every key that is missing or wrong.
-#[derive(Debug, PartialEq, Eq)]
-pub struct ConfigError(Vec<String>);
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("; "))
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
 impl Config {
     /// Reads the process's environment.
     ///
@@ -65,67 +53,36 @@ impl Config {
     pub fn from_vars(
         vars: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let vars: Vec<_> = vars
-            .into_iter()
-            .filter(|(_, value)| !value.is_empty())
-            .collect();
-        let get = |key: &str| {
-            vars.iter()
-                .find(|(name, _)| name == key)
-                .map(|(_, value)| value.clone())
-        };
-        let mut wrong = Vec::new();
-        let mut required = |key: &str| {
-            get(key).unwrap_or_else(|| {
-                wrong.push(format!("{key} is missing"));
-                String::new()
-            })
-        };
-        let opensearch_url = required("OPENSEARCH_URL");
-        let dead_letter_bucket = required("DEAD_LETTER_BUCKET");
-        let ua_regexes_path = required("UA_REGEXES_PATH").into();
-        let auth = match get("OPENSEARCH_AUTH").as_deref() {
-            None | Some("sigv4") => AuthKind::SigV4,
-            Some("none") => AuthKind::None,
-            Some(_) => {
-                wrong.push("OPENSEARCH_AUTH is neither sigv4 nor none".to_owned());
-                AuthKind::SigV4
-            }
-        };
-        let mut number =
-            |key: &str, default: usize, most: usize| match get(key).map(|text| text.parse()) {
-                None => default,
-                Some(Ok(value)) if (1..=most).contains(&value) => value,
-                Some(_) => {
-                    wrong.push(format!("{key} is not a whole number from 1 to {most}"));
-                    default
-                }
-            };
-        let defaults = BulkLimits::default();
-        let bulk_limits = BulkLimits {
-            max_documents: number("BULK_MAX_EVENTS", defaults.max_documents, 10_000),
-            max_bytes: number("BULK_MAX_BYTES", defaults.max_bytes, 100 * 1024 * 1024),
-        };
-        if !wrong.is_empty() {
-            return Err(ConfigError(wrong));
-        }
-        let geoip_paths = get("GEOIP_PATHS").unwrap_or_default();
-        Ok(Self {
-            opensearch_url,
-            auth,
-            write_alias: get("WRITE_ALIAS").unwrap_or_else(|| "clickstream".to_owned()),
-            dead_letter_bucket,
+        let mut vars = Variables::new(vars);
+        let default = BulkLimits::default();
+        let geoip_paths = vars.optional("GEOIP_PATHS").unwrap_or_default();
+        let config = Self {
+            opensearch_url: vars.required("OPENSEARCH_URL"),
+            auth: vars.one_of(
+                "OPENSEARCH_AUTH",
+                [("sigv4", AuthKind::SigV4), ("none", AuthKind::None)],
+            ),
+            write_alias: vars
+                .optional("WRITE_ALIAS")
+                .unwrap_or_else(|| "clickstream".to_owned()),
+            dead_letter_bucket: vars.required("DEAD_LETTER_BUCKET"),
             geoip_paths: geoip_paths
                 .split(',')
                 .map(str::trim)
-                .filter(|p| !p.is_empty())
+                .filter(|path| !path.is_empty())
                 .map(PathBuf::from)
                 .collect(),
-            ua_regexes_path,
-            bulk_limits,
-            s3_path_style: get("AWS_ENDPOINT_URL").is_some(),
-            log_level: get("LOG_LEVEL").unwrap_or_else(|| "info".to_owned()),
-        })
+            ua_regexes_path: vars.required("UA_REGEXES_PATH").into(),
+            bulk_limits: BulkLimits {
+                max_documents: vars.number("BULK_MAX_EVENTS", default.max_documents, 1..=10_000),
+                max_bytes: vars.number("BULK_MAX_BYTES", default.max_bytes, 1..=100 * 1024 * 1024),
+            },
+            s3_path_style: vars.optional("AWS_ENDPOINT_URL").is_some(),
+            log_level: vars
+                .optional("LOG_LEVEL")
+                .unwrap_or_else(|| "info".to_owned()),
+        };
+        vars.finish(config)
     }
 }
 

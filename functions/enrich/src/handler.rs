@@ -4,13 +4,14 @@ use crate::envelope::{Answer, Batch};
 use crate::prepare::Prepared;
 use freshet_deadletters::DeadLetterStore;
 use freshet_deadletters::object::{self, REJECTED, RejectedItem, UNDECODABLE, UndecodableItem};
+use freshet_edge::{answer_by, now};
 use freshet_enrichment::Enricher;
-use freshet_events::{Rejection, Timestamp};
+use freshet_events::Rejection;
 use freshet_search::{IndexRequest, Indexer, ItemOutcome};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, timeout_at};
 
 /// Kept back for storing dead letters and writing the answer.
@@ -53,7 +54,7 @@ impl Handler {
         function_deadline: SystemTime,
     ) -> Result<Answer, serde_json::Error> {
         let batch: Batch<'_> = serde_json::from_str(payload)?;
-        let deadline = deadline(function_deadline);
+        let deadline = answer_by(function_deadline);
         let prepared = Prepared::from_batch(&batch, &self.enricher, now());
         let requests: Vec<_> = prepared
             .enriched
@@ -255,21 +256,4 @@ impl Tally {
             "batch handled"
         );
     }
-}
-
-fn now() -> Timestamp {
-    let ms = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_millis());
-    i64::try_from(ms)
-        .ok()
-        .and_then(Timestamp::from_millis)
-        .unwrap_or(Timestamp::EPOCH)
-}
-
-fn deadline(function_deadline: SystemTime) -> Instant {
-    let left = function_deadline
-        .duration_since(SystemTime::now())
-        .unwrap_or_default();
-    Instant::now() + left.saturating_sub(Duration::from_millis(500))
 }

@@ -2,9 +2,9 @@
 
 use crate::provision::Settings;
 use anyhow::Context as _;
+use freshet_edge::{ConfigError, Variables};
 use freshet_search::{Auth, Search};
 use serde::Deserialize;
-use std::fmt;
 
 /// The parameters of provision.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,18 +22,6 @@ pub struct Config {
     /// `LOG_LEVEL`, `info` by default.
     pub log_level: String,
 }
-
-/// Every key that is missing or wrong.
-#[derive(Debug, PartialEq, Eq)]
-pub struct ConfigError(Vec<String>);
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("; "))
-    }
-}
-
-impl std::error::Error for ConfigError {}
 
 #[derive(Deserialize)]
 struct MasterUser {
@@ -57,61 +45,27 @@ impl Config {
     pub fn from_vars(
         vars: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let vars: Vec<_> = vars
-            .into_iter()
-            .filter(|(_, value)| !value.is_empty())
-            .collect();
-        let get = |key: &str| {
-            vars.iter()
-                .find(|(name, _)| name == key)
-                .map(|(_, value)| value.clone())
-        };
-        let mut wrong = Vec::new();
-        let opensearch_url = get("OPENSEARCH_URL").unwrap_or_else(|| {
-            wrong.push("OPENSEARCH_URL is missing".to_owned());
-            String::new()
-        });
-        let signed = match get("OPENSEARCH_AUTH").as_deref() {
-            None | Some("sigv4") => true,
-            Some("none") => false,
-            Some(_) => {
-                wrong.push("OPENSEARCH_AUTH is neither sigv4 nor none".to_owned());
-                true
-            }
-        };
-        let mut number =
-            |key: &str, default: u32, range: std::ops::RangeInclusive<u32>| match get(key)
-                .map(|t| t.parse())
-            {
-                None => default,
-                Some(Ok(value)) if range.contains(&value) => value,
-                Some(_) => {
-                    wrong.push(format!(
-                        "{key} is not a whole number from {} to {}",
-                        range.start(),
-                        range.end()
-                    ));
-                    default
-                }
-            };
-        let shards = number("INDEX_SHARDS", 6, 1..=1024);
-        let replicas = number("INDEX_REPLICAS", 1, 0..=10);
-        if !wrong.is_empty() {
-            return Err(ConfigError(wrong));
-        }
-        Ok(Self {
-            opensearch_url,
-            signed,
-            master_secret_id: get("MASTER_SECRET_ID"),
+        let mut vars = Variables::new(vars);
+        let config = Self {
+            opensearch_url: vars.required("OPENSEARCH_URL"),
+            signed: vars.one_of("OPENSEARCH_AUTH", [("sigv4", true), ("none", false)]),
+            master_secret_id: vars.optional("MASTER_SECRET_ID"),
             settings: Settings {
-                alias: get("WRITE_ALIAS").unwrap_or_else(|| "clickstream".to_owned()),
-                shards,
-                replicas,
-                refresh_interval: get("INDEX_REFRESH_INTERVAL").unwrap_or_else(|| "5s".to_owned()),
-                enrich_role_arn: get("ENRICH_ROLE_ARN"),
+                alias: vars
+                    .optional("WRITE_ALIAS")
+                    .unwrap_or_else(|| "clickstream".to_owned()),
+                shards: vars.number("INDEX_SHARDS", 6, 1..=1024),
+                replicas: vars.number("INDEX_REPLICAS", 1, 0..=10),
+                refresh_interval: vars
+                    .optional("INDEX_REFRESH_INTERVAL")
+                    .unwrap_or_else(|| "5s".to_owned()),
+                enrich_role_arn: vars.optional("ENRICH_ROLE_ARN"),
             },
-            log_level: get("LOG_LEVEL").unwrap_or_else(|| "info".to_owned()),
-        })
+            log_level: vars
+                .optional("LOG_LEVEL")
+                .unwrap_or_else(|| "info".to_owned()),
+        };
+        vars.finish(config)
     }
 
     /// The cluster, signed in as these parameters say.
