@@ -105,6 +105,12 @@ fn setup(
     }
 }
 
+impl Drop for Setup {
+    fn drop(&mut self) {
+        drop(std::fs::remove_file(&self.config.checkpoint_file));
+    }
+}
+
 impl Setup {
     async fn start(&self, records: Vec<Record>) -> Mapping {
         let source = FakeSource(records);
