@@ -66,7 +66,7 @@ impl Paths {
     pub fn opensearch_run(&self) -> PathBuf {
         if running_as_root() {
             let key = short_hash(self.state.as_os_str().as_encoded_bytes());
-            self.cache.join("run").join(key).join("opensearch")
+            self.cache.join("run").join(format!("opensearch-{key}"))
         } else {
             self.state.join("opensearch")
         }
