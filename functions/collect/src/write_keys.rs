@@ -14,6 +14,8 @@ const REFRESH_EVERY: Duration = Duration::from_secs(300);
 /// An unknown key makes them be read again, but no more often than this: a new
 /// key works at once, and a wrong one cannot hammer the secret.
 const REFRESH_ON_UNKNOWN: Duration = Duration::from_secs(30);
+/// A secret that does not answer must not use up a request's time.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(3);
 /// A source name goes into every document.
 const MAX_SOURCE_BYTES: usize = 64;
 
@@ -151,7 +153,10 @@ impl WriteKeys {
 }
 
 async fn read(client: &Client, id: &str) -> Result<Keys, LoadError> {
-    let answer = client.get_secret_value().secret_id(id).send().await;
+    let request = client.get_secret_value().secret_id(id).send();
+    let answer = tokio::time::timeout(REFRESH_TIMEOUT, request)
+        .await
+        .map_err(|_| LoadError::Secret("no answer in time".to_owned()))?;
     let secret =
         answer.map_err(|error| LoadError::Secret(DisplayErrorContext(&error).to_string()))?;
     parse(secret.secret_string().ok_or(LoadError::Shape)?)
