@@ -8,7 +8,7 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
 /// The mapping and settings of every backing index.
-pub const INDEX_TEMPLATE: &str = include_str!("../../../infra/opensearch/index-template.json");
+pub const INDEX_TEMPLATE: &str = include_str!("../../../infra/opensearch/events-template.json");
 
 /// The template's name on the cluster.
 pub const TEMPLATE_NAME: &str = "freshet-clickstream";

@@ -1,0 +1,1 @@
+//! Core: visits made of events, in whatever order these arrive.

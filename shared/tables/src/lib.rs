@@ -1,0 +1,1 @@
+//! Adapter: state in DynamoDB, written under conditions only.
