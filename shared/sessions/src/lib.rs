@@ -1,1 +1,63 @@
-//! Core: visits made of events, in whatever order these arrive.
+//! Core: sessions made of events, in whatever order these arrive.
+//!
+//! A *session* is a run of events of one source and session id in which no
+//! pause is longer than [`SessionPolicy::inactivity_ms`], judged by the events'
+//! own times. All sessions known under one [`SessionKey`] are a
+//! [`SessionState`]. [`SessionState::merge`] takes events into it, and the
+//! result depends on which events were taken, not on their order, their
+//! batches or how often each came:
+//!
+//! - an event counts once, by its identity;
+//! - the first and last event are a minimum and a maximum;
+//! - an event between two sessions that bridges their pause makes them one.
+//!
+//! So a state may be written with a condition on its revision, and merged and
+//! written again when another writer was faster; see `shared/tables`.
+
+mod document;
+mod event;
+mod session;
+mod state;
+mod stored;
+
+pub use document::{Absorbed, SessionDocument};
+pub use event::{EventMark, SessionEvent, SessionKey};
+pub use session::Session;
+pub use state::SessionState;
+pub use stored::StoredError;
+
+/// Events of one key that are counted; later ones only move the ends of their
+/// session, which says so by `truncated`. Bounds a state to about 50 KB.
+pub const MAX_EVENTS: usize = 4_000;
+
+/// Sessions that are remembered under one key. Beyond it the oldest is
+/// forgotten; its document stays as it is.
+pub const MAX_SESSIONS: usize = 64;
+
+/// Bytes of a page, a referrer or a user id that a state remembers.
+pub const MAX_TEXT_BYTES: usize = 1_024;
+
+/// What decides where sessions end and how long they are remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionPolicy {
+    /// The longest pause within a session, in milliseconds.
+    pub inactivity_ms: i64,
+    /// How long after its last event a session is remembered, in milliseconds.
+    /// An event that is older than this belongs to no session any more.
+    pub retention_ms: i64,
+}
+
+impl SessionPolicy {
+    /// 30 minutes, and 8 days: a day more than the oldest event that collect
+    /// accepts by default.
+    pub const DEFAULT: Self = Self {
+        inactivity_ms: 30 * 60_000,
+        retention_ms: 8 * 24 * 3_600_000,
+    };
+}
+
+impl Default for SessionPolicy {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}

@@ -1,0 +1,185 @@
+//! One session: everything that is known of it, and how more is taken in.
+
+use crate::MAX_TEXT_BYTES;
+use crate::document::Absorbed;
+use crate::event::{EventMark, SessionEvent, SessionKey};
+use freshet_events::Timestamp;
+
+/// A place in the order of a session's events; the mark decides between events
+/// of the same millisecond, so that the order is the same everywhere.
+pub(crate) type Place = (Timestamp, EventMark);
+
+/// One session. Its fields are joins - minimum, maximum, union - of its events'.
+#[derive(Clone, PartialEq)]
+pub struct Session {
+    /// The `_id` of its document.
+    pub(crate) id: String,
+    /// The day its document is filed under, `2026.11.25`: of its start when it
+    /// became known. It stays, so that the document never moves.
+    pub(crate) day: String,
+    /// How often it has changed.
+    pub(crate) version: u64,
+    pub(crate) first: Place,
+    pub(crate) last: Place,
+    /// Of the first event.
+    pub(crate) user_id: String,
+    /// Of the first event.
+    pub(crate) referrer: Option<String>,
+    /// The first page view's.
+    pub(crate) entry_page: Option<(Place, String)>,
+    /// The last page view's.
+    pub(crate) exit_page: Option<(Place, String)>,
+    /// The events that are counted, sorted.
+    pub(crate) seen: Vec<EventMark>,
+    /// How many of them are page views.
+    pub(crate) pages: u32,
+    /// What conversions earned, sorted by event: a sum of floating-point
+    /// numbers depends on their order.
+    pub(crate) revenues: Vec<(EventMark, f64)>,
+    /// Whether events were left uncounted.
+    pub(crate) truncated: bool,
+    /// Documents of sessions that turned out to be part of this one.
+    pub(crate) absorbed: Vec<Absorbed>,
+    /// Whether it differs from what was read.
+    pub(crate) changed: bool,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Session({} v{})", self.id, self.version)
+    }
+}
+
+/// Absorbed documents that are remembered, to be deleted again on a retry.
+const MAX_ABSORBED: usize = 16;
+
+impl Session {
+    /// The session that begins with `event`, as far as is known.
+    pub(crate) fn begin(key: &SessionKey, event: &SessionEvent) -> Self {
+        let place = (event.at, event.mark);
+        Self {
+            id: key.document_id(event.mark).as_str().to_owned(),
+            day: event.at.calendar().date.strftime("%Y.%m.%d").to_string(),
+            version: 0,
+            first: place,
+            last: place,
+            user_id: cut(&event.user_id),
+            referrer: event.referrer.as_deref().map(cut),
+            entry_page: None,
+            exit_page: None,
+            seen: Vec::new(),
+            pages: 0,
+            revenues: Vec::new(),
+            truncated: false,
+            absorbed: Vec::new(),
+            changed: true,
+        }
+    }
+
+    /// When its earliest known event happened.
+    #[must_use]
+    pub const fn start(&self) -> Timestamp {
+        self.first.0
+    }
+
+    /// When its latest known event happened.
+    #[must_use]
+    pub const fn end(&self) -> Timestamp {
+        self.last.0
+    }
+
+    pub(crate) fn has(&self, mark: EventMark) -> bool {
+        self.seen.binary_search(&mark).is_ok()
+    }
+
+    /// Takes an event in that it has not seen; it is counted if there is room.
+    pub(crate) fn add(&mut self, event: &SessionEvent, room: bool) {
+        let place = (event.at, event.mark);
+        if place < self.first {
+            self.first = place;
+            self.user_id = cut(&event.user_id);
+            self.referrer = event.referrer.as_deref().map(cut);
+            self.changed = true;
+        }
+        if place > self.last {
+            self.last = place;
+            self.changed = true;
+        }
+        if event.is_page_view {
+            self.view(place, &event.page);
+        }
+        if !room {
+            self.changed |= !self.truncated;
+            self.truncated = true;
+            return;
+        }
+        if let Err(at) = self.seen.binary_search(&event.mark) {
+            self.seen.insert(at, event.mark);
+            self.pages += u32::from(event.is_page_view);
+            if let Some(revenue) = event.revenue {
+                let at = self
+                    .revenues
+                    .partition_point(|(mark, _)| *mark < event.mark);
+                self.revenues.insert(at, (event.mark, revenue));
+            }
+            self.changed = true;
+        }
+    }
+
+    fn view(&mut self, place: Place, page: &str) {
+        if self.entry_page.as_ref().is_none_or(|(at, _)| place < *at) {
+            self.entry_page = Some((place, cut(page)));
+            self.changed = true;
+        }
+        if self.exit_page.as_ref().is_none_or(|(at, _)| place > *at) {
+            self.exit_page = Some((place, cut(page)));
+            self.changed = true;
+        }
+    }
+
+    /// Joins a later session to this one: they were one all along. Its
+    /// document is to be deleted.
+    pub(crate) fn absorb(&mut self, later: Self) {
+        self.last = self.last.max(later.last);
+        self.entry_page = earlier(self.entry_page.take(), later.entry_page);
+        self.exit_page = match (self.exit_page.take(), later.exit_page) {
+            (Some(mine), Some(other)) if mine.0 > other.0 => Some(mine),
+            (mine, other) => other.or(mine),
+        };
+        self.seen.extend(later.seen);
+        self.seen.sort_unstable();
+        self.pages += later.pages;
+        self.revenues.extend(later.revenues);
+        self.revenues.sort_unstable_by_key(|(mark, _)| *mark);
+        self.truncated |= later.truncated;
+        self.version = self.version.max(later.version);
+        self.absorbed.push(Absorbed {
+            id: later.id,
+            day: later.day,
+            version: later.version + 1,
+        });
+        self.absorbed.extend(later.absorbed);
+        let over = self.absorbed.len().saturating_sub(MAX_ABSORBED);
+        self.absorbed.drain(..over);
+        self.changed = true;
+    }
+}
+
+fn earlier(
+    mine: Option<(Place, String)>,
+    other: Option<(Place, String)>,
+) -> Option<(Place, String)> {
+    match (mine, other) {
+        (Some(mine), Some(other)) => Some(if mine.0 < other.0 { mine } else { other }),
+        (mine, other) => mine.or(other),
+    }
+}
+
+/// The beginning of a text, as far as a state remembers it.
+fn cut(text: &str) -> String {
+    let mut end = text.len().min(MAX_TEXT_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}

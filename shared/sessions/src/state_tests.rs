@@ -1,0 +1,347 @@
+use super::*;
+use crate::{Absorbed, EventMark};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+const NOW_MS: i64 = 1_795_456_800_000;
+const POLICY: SessionPolicy = SessionPolicy::DEFAULT;
+const MINUTE: i64 = 60_000;
+
+fn now() -> Timestamp {
+    Timestamp::from_millis(NOW_MS).unwrap()
+}
+
+fn key() -> SessionKey {
+    SessionKey::new("shop", "s-1")
+}
+
+/// An event `minutes` before now.
+fn event(mark: u64, minutes: i64) -> SessionEvent {
+    SessionEvent {
+        key: key(),
+        mark: EventMark(mark),
+        at: Timestamp::from_millis(NOW_MS - minutes * MINUTE).unwrap(),
+        source: "shop".to_owned(),
+        session_id: "s-1".to_owned(),
+        user_id: format!("user-{}", mark % 2),
+        page: format!("/page/{mark}"),
+        is_page_view: !mark.is_multiple_of(3),
+        referrer: mark.is_multiple_of(4).then(|| format!("https://from.example/{mark}")),
+        revenue: mark.is_multiple_of(5).then_some(0.1 * (mark + 1) as f64),
+    }
+}
+
+fn merge(state: &mut SessionState, events: &[SessionEvent]) -> bool {
+    state.merge(&key(), events, &POLICY, now())
+}
+
+fn sources(state: &SessionState, events: &[SessionEvent]) -> Vec<Value> {
+    let documents = state.documents(events);
+    documents
+        .iter()
+        .map(|d| serde_json::from_slice(&d.json).unwrap())
+        .collect()
+}
+
+#[test]
+fn a_document_has_every_field() {
+    let mut view = event(1, 20);
+    view.referrer = Some("https://search.example/".to_owned());
+    let events = [event(5, 8), view, event(3, 12), event(10, 10)];
+    let mut state = SessionState::default();
+    assert!(merge(&mut state, &events));
+    let expected = json!({
+        "session_id": "s-1", "source": "shop", "user_id": "user-1",
+        "start": "2026-11-23T17:40:00.000Z", "end": "2026-11-23T17:52:00.000Z", "duration": 720.0,
+        "events": 4, "pages": 3, "entry_page": "/page/1", "exit_page": "/page/5",
+        "referrer": "https://search.example/", "is_conversion": true, "conversions": 2,
+        "revenue": 0.1 * 6.0 + 0.1 * 11.0, "bounce": 0,
+    });
+    let expected: Value = serde_json::from_str(&expected.to_string()).unwrap();
+    assert_eq!(sources(&state, &events), [expected]);
+}
+
+#[test]
+fn one_page_and_nothing_else_is_a_bounce() {
+    let bounce = |events: &[SessionEvent]| {
+        let mut state = SessionState::default();
+        merge(&mut state, events);
+        sources(&state, events)[0]["bounce"].clone()
+    };
+    assert_eq!(bounce(&[event(1, 1)]), 1);
+    assert_eq!(bounce(&[event(3, 1)]), 0, "not a page");
+    assert_eq!(bounce(&[event(1, 2), event(2, 1)]), 0, "two pages");
+}
+
+#[test]
+fn a_pause_longer_than_the_limit_ends_a_session() {
+    let mut state = SessionState::default();
+    let events = [event(1, 100), event(2, 70), event(4, 39), event(7, 10)];
+    merge(&mut state, &events);
+    let starts: Vec<i64> = state
+        .sessions
+        .iter()
+        .map(|s| s.start().as_millis())
+        .collect();
+    assert_eq!(starts, [NOW_MS - 100 * MINUTE, NOW_MS - 39 * MINUTE]);
+    assert_eq!(
+        state.session_at(events[1].at).unwrap().start(),
+        events[0].at
+    );
+    assert_eq!(
+        state.session_at(events[3].at).unwrap().start(),
+        events[2].at
+    );
+    // One event between them makes them one; the later one's document goes.
+    let later = state.documents(&[event(7, 10)]).remove(0);
+    let bridge = event(8, 50);
+    assert!(merge(&mut state, std::slice::from_ref(&bridge)));
+    assert_eq!(state.sessions.len(), 1);
+    let joined = state.documents(&[bridge]).remove(0);
+    let gone = Absorbed {
+        id: later.id.clone(),
+        day: later.day.clone(),
+        version: later.version + 1,
+    };
+    assert_eq!(joined.absorbed, [gone]);
+    assert!(joined.version > later.version);
+}
+
+#[test]
+fn a_session_keeps_its_document_when_its_start_moves_to_another_day() {
+    let midnight = Timestamp::parse_iso8601("2026-11-23T00:00:00Z").unwrap();
+    let at = |mark, ms| SessionEvent {
+        at: midnight.saturating_add_millis(ms),
+        ..event(mark, 0)
+    };
+    let mut state = SessionState::default();
+    let after = at(1, 60_000);
+    merge(&mut state, std::slice::from_ref(&after));
+    let first = state.documents(std::slice::from_ref(&after)).remove(0);
+    let before = at(2, -60_000);
+    merge(&mut state, std::slice::from_ref(&before));
+    let second = state.documents(std::slice::from_ref(&before)).remove(0);
+    assert_eq!((second.id, second.day), (first.id, first.day.clone()));
+    assert_eq!(first.day, "2026.11.23");
+    assert_eq!(
+        sources(&state, &[before])[0]["start"],
+        "2026-11-22T23:59:00.000Z"
+    );
+}
+
+#[test]
+fn what_is_older_than_the_policy_remembers_belongs_to_no_session() {
+    let days = |n: i64| n * 24 * 60;
+    let mut state = SessionState::default();
+    assert!(!merge(&mut state, &[event(1, days(8) + 1)]));
+    assert!(merge(&mut state, &[event(2, days(8) - 1)]));
+    assert_eq!(state.session_at(event(1, days(8) + 1).at), None);
+    let expires = state.expires_at(&POLICY).as_millis();
+    assert_eq!(expires, NOW_MS + MINUTE);
+    // Two minutes later it is forgotten, whether or not the table has dropped it.
+    let later = Timestamp::from_millis(NOW_MS + 2 * MINUTE).unwrap();
+    state.merge(&key(), &[event(4, 0)], &POLICY, later);
+    assert_eq!(state.sessions.len(), 1);
+    assert!(state.sessions[0].has(EventMark(4)));
+}
+
+#[test]
+fn a_session_without_end_is_cut_and_says_so() {
+    let many: Vec<SessionEvent> = (0..MAX_EVENTS as u64 + 10)
+        .map(|n| SessionEvent {
+            at: Timestamp::from_millis(NOW_MS - 1_000_000 + n as i64).unwrap(),
+            ..event(n, 0)
+        })
+        .collect();
+    let mut state = SessionState::default();
+    merge(&mut state, &many);
+    let document = sources(&state, &many[..1]).remove(0);
+    assert_eq!(
+        (&document["events"], &document["truncated"]),
+        (&json!(MAX_EVENTS), &json!(true))
+    );
+    assert_eq!(document["end"], many.last().unwrap().at.to_string());
+    let text = state.to_text();
+    assert!(text.len() < 100_000, "{}", text.len());
+    let read = SessionState::from_text(&text).unwrap();
+    assert!(
+        !merge(&mut read.clone(), &many),
+        "and changes nothing again"
+    );
+}
+
+#[test]
+fn an_id_used_for_ever_remembers_its_newest_sessions() {
+    let hourly: Vec<SessionEvent> = (0..100).map(|n| event(n, (100 - n as i64) * 60)).collect();
+    let mut state = SessionState::default();
+    merge(&mut state, &hourly);
+    assert_eq!(state.sessions.len(), MAX_SESSIONS);
+    assert_eq!(state.sessions.last().unwrap().start(), hourly[99].at);
+}
+
+#[test]
+fn long_texts_are_cut_between_characters() {
+    let mut state = SessionState::default();
+    let long = SessionEvent {
+        page: "é".repeat(5_000),
+        referrer: Some("x".repeat(5_000)),
+        ..event(1, 1)
+    };
+    merge(&mut state, std::slice::from_ref(&long));
+    let document = sources(&state, &[long]).remove(0);
+    assert_eq!(document["entry_page"].as_str().unwrap().len(), 1_024);
+    assert_eq!(document["referrer"].as_str().unwrap().len(), 1_024);
+}
+
+#[test]
+fn other_text_is_no_state() {
+    use crate::StoredError;
+    for text in ["", "{}", "[]", r#"{"v":1}"#, r#"{"v":1,"sessions":[{}]}"#] {
+        let read = SessionState::from_text(text);
+        assert!(matches!(read, Err(StoredError::Malformed(_))), "{text}");
+    }
+    let newer = SessionState::from_text(r#"{"v":2,"sessions":{"other":"shape"}}"#);
+    assert!(matches!(newer, Err(StoredError::Version(2))));
+    let mut state = SessionState::default();
+    merge(&mut state, &[event(1, 1)]);
+    let odd = state.to_text().replace(r#""seen":""#, r#""seen":"AA"#);
+    assert!(matches!(
+        SessionState::from_text(&odd),
+        Err(StoredError::Value("marks"))
+    ));
+}
+
+/// The index, as external versions make it: a write or a deletion counts if
+/// its version is not lower than what is there, a tombstone included.
+#[derive(Default)]
+struct Index(BTreeMap<(String, String), (u64, Option<Value>)>);
+
+impl Index {
+    fn put(&mut self, document: &SessionDocument) {
+        let json = serde_json::from_slice(&document.json).unwrap();
+        self.apply(&document.id, &document.day, document.version, Some(json));
+        for gone in &document.absorbed {
+            self.apply(&gone.id, &gone.day, gone.version, None);
+        }
+    }
+
+    fn apply(&mut self, id: &str, day: &str, version: u64, json: Option<Value>) {
+        let place = (day.to_owned(), id.to_owned());
+        let known = self.0.get(&place).map_or(0, |(version, _)| *version);
+        if version >= known {
+            self.0.insert(place, (version, json));
+        }
+    }
+
+    fn sources(&self) -> Vec<Value> {
+        let mut found: Vec<Value> = self
+            .0
+            .values()
+            .filter_map(|(_, json)| json.clone())
+            .collect();
+        found.sort_by_key(|json| json["start"].to_string());
+        found
+    }
+}
+
+/// The sessions of these events by their definition: sort, cut at pauses, count.
+fn by_definition(events: &[SessionEvent]) -> Vec<Value> {
+    let mut seen = BTreeSet::new();
+    let mut events: Vec<&SessionEvent> = events.iter().filter(|e| seen.insert(e.mark)).collect();
+    events.sort_by_key(|e| (e.at, e.mark));
+    let mut runs: Vec<Vec<&SessionEvent>> = Vec::new();
+    for event in events {
+        let pause = runs
+            .last()
+            .and_then(|run| run.last())
+            .map(|before| event.at.as_millis() - before.at.as_millis());
+        match runs.last_mut() {
+            Some(run) if pause.is_some_and(|ms| ms <= POLICY.inactivity_ms) => run.push(event),
+            _ => runs.push(vec![event]),
+        }
+    }
+    runs.iter().map(|run| summary(run)).collect()
+}
+
+fn summary(run: &[&SessionEvent]) -> Value {
+    let (first, last) = (run[0], run[run.len() - 1]);
+    let views: Vec<&&SessionEvent> = run.iter().filter(|e| e.is_page_view).collect();
+    let mut earned: Vec<(EventMark, f64)> = run
+        .iter()
+        .filter_map(|e| Some((e.mark, e.revenue?)))
+        .collect();
+    earned.sort_by_key(|(mark, _)| *mark);
+    let revenue = earned.iter().fold(0.0, |sum, (_, amount)| sum + amount);
+    let mut source = json!({
+        "session_id": "s-1", "source": "shop", "user_id": first.user_id,
+        "start": first.at, "end": last.at,
+        "duration": (last.at.as_millis() - first.at.as_millis()) as f64 / 1000.0,
+        "events": run.len(), "pages": views.len(), "is_conversion": !earned.is_empty(),
+        "conversions": earned.len(), "revenue": revenue,
+        "bounce": u8::from(run.len() == 1 && views.len() == 1),
+    });
+    if let (Some(entry), Some(exit)) = (views.first(), views.last()) {
+        source["entry_page"] = json!(entry.page);
+        source["exit_page"] = json!(exit.page);
+    }
+    if let Some(referrer) = &first.referrer {
+        source["referrer"] = json!(referrer);
+    }
+    // By way of text, as in the index: reading decimals may round.
+    serde_json::from_str(&source.to_string()).unwrap()
+}
+
+proptest! {
+    /// Any order, any batches, any repetition, and documents written in any
+    /// order: the index ends with the sessions by their definition.
+    #[test]
+    fn the_index_converges_to_the_definition(
+        minutes in prop::collection::vec(0_i64..600, 1..40),
+        arrivals in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..60),
+        order in any::<prop::sample::Index>(),
+        delay in prop::collection::vec(any::<prop::sample::Index>(), 0..40),
+    ) {
+        let events: Vec<SessionEvent> =
+            minutes.iter().enumerate().map(|(n, m)| event(n as u64, *m)).collect();
+        // Some arrive early or twice, and all at some time.
+        let mut arriving: Vec<(&SessionEvent, bool)> =
+            arrivals.iter().map(|(at, ends)| (at.get(&events), *ends)).collect();
+        let rotate = order.index(events.len());
+        arriving.extend(events[rotate..].iter().chain(&events[..rotate]).map(|e| (e, e.mark.0 % 2 == 0)));
+
+        let mut stored = SessionState::default().to_text();
+        let mut written = Vec::new();
+        let mut batch: Vec<SessionEvent> = Vec::new();
+        let total = arriving.len();
+        for (n, (event, ends)) in arriving.into_iter().enumerate() {
+            batch.push(event.clone());
+            if ends || n + 1 == total {
+                let mut state = SessionState::from_text(&stored).unwrap();
+                let changed = merge(&mut state, &batch);
+                for event in &batch {
+                    let session = state.session_at(event.at).unwrap();
+                    prop_assert!(session.start() <= event.at, "no duration is negative");
+                }
+                prop_assert_eq!(changed, state.to_text() != stored);
+                stored = state.to_text();
+                written.extend(state.documents(&batch));
+                batch.clear();
+            }
+        }
+        // Writers overtake each other.
+        for at in delay {
+            let from = at.index(written.len());
+            let document = written.remove(from);
+            written.push(document);
+        }
+        let mut index = Index::default();
+        written.iter().for_each(|document| index.put(document));
+        prop_assert_eq!(index.sources(), by_definition(&events));
+    }
+
+    #[test]
+    fn no_text_makes_reading_panic(text in ".{0,200}") {
+        let _ = SessionState::from_text(&text);
+    }
+}
