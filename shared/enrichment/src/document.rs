@@ -6,6 +6,7 @@ use crate::user_agent::{ParsedUserAgent, UserAgents};
 use freshet_events::{
     Code, DocumentId, Event, IP_ADDRESS, KNOWN_METADATA, Rejection, Stage, Timestamp, USER_AGENT,
 };
+use freshet_sessions::{EventMark, SessionEvent, SessionKey};
 use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};
 use serde_json::value::RawValue;
@@ -14,9 +15,13 @@ use std::sync::Arc;
 
 /// The event type that counts as a conversion.
 const PURCHASE: &str = "purchase";
+/// The event type that looks at a page.
+const PAGE_VIEW: &str = "page_view";
+/// The metadata key of the page that led here.
+const REFERRER: &str = "referrer";
 
 /// One event, ready to be indexed.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 pub struct Document {
     /// Its `_id`: the same for every delivery of the event.
     pub id: DocumentId,
@@ -26,6 +31,21 @@ pub struct Document {
     /// earlier of when it happened and when it was received. (An arrival time
     /// on the stream may be earlier still; the reader of the stream knows.)
     pub not_before: Timestamp,
+    /// What it says about its session.
+    pub session: SessionEvent,
+}
+
+impl Document {
+    /// Adds `session_duration`: seconds from the session's earliest known
+    /// event, `start`, to this one; never negative. It is known only after a
+    /// batch's events have met their sessions, so it is appended to the JSON.
+    pub fn set_session_start(&mut self, start: Timestamp) {
+        let seconds = self.session.at.seconds_since(start).max(0.0);
+        if self.json.pop_if(|last| *last == b'}').is_some() {
+            let field = format!(",\"session_duration\":{seconds}}}");
+            self.json.extend_from_slice(field.as_bytes());
+        }
+    }
 }
 
 impl std::fmt::Debug for Document {
@@ -50,7 +70,9 @@ impl Enricher {
 
     /// Derives every field of the document: the calendar of `@timestamp`, the
     /// parts of the URL, browser and place, conversion and revenue, and how
-    /// many seconds passed until `now`. The IP address is looked up and left
+    /// many seconds passed until the collector had it (`client_delay`; a wrong
+    /// clock makes it large or negative), from there until `now`
+    /// (`stream_delay`), and in all (`processing_time`). The IP address is looked up and left
     /// out. Metadata that the index does not map by type goes to
     /// `metadata.other`.
     ///
@@ -86,6 +108,8 @@ impl Enricher {
             is_conversion: is_conversion.then_some(true),
             revenue: is_conversion.then(|| metadata.amount()),
             processing_time: now.seconds_since(event.timestamp()),
+            client_delay: event.received_at().seconds_since(event.timestamp()),
+            stream_delay: now.seconds_since(event.received_at()),
             sent_at: event.sent_at(),
             received_at: event.received_at(),
             enriched_at: now,
@@ -96,10 +120,24 @@ impl Enricher {
         let json = serde_json::to_vec(&source).map_err(|error| {
             Rejection::new(Stage::Enrich, Code::EventMalformed, error.to_string())
         })?;
+        let id = event.document_id();
+        let session = SessionEvent {
+            key: SessionKey::new(event.source(), event.session_id()),
+            mark: EventMark::from(&id),
+            at: event.timestamp(),
+            source: event.source().to_owned(),
+            session_id: event.session_id().to_owned(),
+            user_id: event.user_id().to_owned(),
+            page: url.path.into_owned(),
+            is_page_view: event.event_type() == PAGE_VIEW,
+            referrer: metadata.text(REFERRER).map(Cow::into_owned),
+            revenue: is_conversion.then(|| metadata.amount()),
+        };
         Ok(Document {
-            id: event.document_id(),
+            id,
             json,
             not_before: event.timestamp().min(event.received_at()),
+            session,
         })
     }
 
@@ -147,6 +185,8 @@ struct Source<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     revenue: Option<f64>,
     processing_time: f64,
+    client_delay: f64,
+    stream_delay: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     sent_at: Option<Timestamp>,
     received_at: Timestamp,
@@ -189,14 +229,19 @@ impl<'a> SortedMetadata<'a> {
         sorted
     }
 
+    fn known(&self, name: &str) -> Option<&'a RawValue> {
+        let mut known = self.known.iter();
+        known.find(|(key, _)| key == name).map(|(_, value)| *value)
+    }
+
+    /// A known key's text; `None` if it is absent or no string.
+    fn text(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.known(name).and_then(text)
+    }
+
     /// `amount` as a finite number, be it written as a number or as text; 0 otherwise.
     fn amount(&self) -> f64 {
-        let value = self
-            .known
-            .iter()
-            .find(|(key, _)| key == "amount")
-            .map(|(_, value)| *value);
-        value
+        self.known("amount")
             .and_then(|value| match text(value) {
                 Some(text) => text.trim().parse().ok(),
                 None => value.get().parse().ok(),

@@ -61,7 +61,7 @@ fn every_derived_field_is_there() {
             "page_url": "https://shop.example/product/mug?colour=blue#reviews",
             "url_path": "/product/mug", "query_params": "colour=blue", "fragment": "reviews",
             "user_agent_parsed": {"name": "Firefox", "version": "145.0", "os": "Linux", "device": "Other"},
-            "processing_time": 3.25,
+            "processing_time": 3.25, "client_delay": 1.5, "stream_delay": 1.75,
             "sent_at": "2026-11-23T18:00:01.000Z",
             "received_at": "2026-11-23T18:00:01.500Z",
             "enriched_at": "2026-11-23T18:00:03.250Z",
@@ -134,4 +134,62 @@ fn not_before_is_the_earlier_of_both_clocks() {
         .unwrap();
     assert_eq!(document.not_before, at("2026-11-23T18:00:00Z"));
     assert_eq!(document.id, freshet_events::DocumentId::new("shop", "id-1"));
+}
+
+#[test]
+fn it_tells_its_session_what_happened() {
+    let of = |event_type, metadata| {
+        let json = with_metadata(event_type, metadata);
+        let enriched = enricher().enrich(&event(&json), at("2026-11-23T18:00:03Z"));
+        enriched.unwrap().session
+    };
+    let view = of("page_view", r#"{"referrer":"https://search.example/"}"#);
+    let expected = SessionEvent {
+        key: SessionKey::new("shop", "s1"),
+        mark: EventMark::from(&freshet_events::DocumentId::new("shop", "id-1")),
+        at: at("2026-11-23T18:00:00Z"),
+        source: "shop".to_owned(),
+        session_id: "s1".to_owned(),
+        user_id: "u1".to_owned(),
+        page: "/product/mug".to_owned(),
+        is_page_view: true,
+        referrer: Some("https://search.example/".to_owned()),
+        revenue: None,
+    };
+    assert_eq!(view, expected);
+    let purchase = of("purchase", r#"{"amount":"19.50","referrer":7}"#);
+    let expected = SessionEvent {
+        is_page_view: false,
+        referrer: None,
+        revenue: Some(19.5),
+        ..expected
+    };
+    assert_eq!(purchase, expected);
+}
+
+#[test]
+fn the_session_duration_is_added_and_never_negative() {
+    let json = with_metadata("page_view", "{}");
+    for (start, duration) in [
+        ("2026-11-23T17:59:00.500Z", 59.5),
+        ("2026-11-23T18:00:00Z", 0.0),
+        ("2026-11-23T18:00:09Z", 0.0),
+    ] {
+        let mut document = enricher()
+            .enrich(&event(&json), at("2026-11-23T18:00:03Z"))
+            .unwrap();
+        let mut expected: Value = serde_json::from_slice(&document.json).unwrap();
+        expected["session_duration"] = json!(duration);
+        document.set_session_start(at(start));
+        let source: Value = serde_json::from_slice(&document.json).unwrap();
+        assert_eq!(
+            source.as_object().unwrap().len(),
+            expected.as_object().unwrap().len()
+        );
+        assert_eq!(
+            source["session_duration"].as_f64(),
+            Some(duration),
+            "{start}"
+        );
+    }
 }

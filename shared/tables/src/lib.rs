@@ -1,1 +1,9 @@
 //! Adapter: state in DynamoDB, written under conditions only.
+//!
+//! [`SessionTable`] keeps the sessions of each key. Nothing is ever read,
+//! changed and written back unguarded: a write says which revision it is based
+//! on, and a writer that was overtaken gets what the faster one wrote.
+
+mod sessions;
+
+pub use sessions::{Saved, SessionTable, TableError, Versioned};

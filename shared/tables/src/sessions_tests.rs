@@ -1,0 +1,164 @@
+use super::*;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
+use freshet_events::Timestamp;
+use freshet_sessions::{EventMark, SessionEvent, SessionPolicy};
+use serde_json::{Value, json};
+use wiremock::matchers::header;
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+
+fn table(server: &MockServer) -> SessionTable {
+    let aws = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(aws_sdk_dynamodb::config::SharedCredentialsProvider::new(
+            Credentials::new("test", "test", None, None, "test"),
+        ))
+        .endpoint_url(server.uri())
+        .retry_config(RetryConfig::disabled())
+        .build();
+    SessionTable::new(&aws, "sessions")
+}
+
+async fn on(
+    server: &MockServer,
+    operation: &str,
+    respond: impl Fn(&Request) -> ResponseTemplate + Send + Sync + 'static,
+) {
+    Mock::given(header(
+        "x-amz-target",
+        format!("DynamoDB_20120810.{operation}"),
+    ))
+    .respond_with(respond)
+    .mount(server)
+    .await;
+}
+
+fn key(n: usize) -> SessionKey {
+    SessionKey::new("shop", &n.to_string())
+}
+
+fn state(mark: u64) -> SessionState {
+    let at = Timestamp::from_millis(1_795_456_800_000).unwrap();
+    let event = SessionEvent {
+        key: key(0),
+        mark: EventMark(mark),
+        at,
+        source: "shop".to_owned(),
+        session_id: "s".to_owned(),
+        user_id: "u".to_owned(),
+        page: "/".to_owned(),
+        is_page_view: true,
+        referrer: None,
+        revenue: None,
+    };
+    let mut state = SessionState::default();
+    state.merge(&key(0), [&event], &SessionPolicy::DEFAULT, at);
+    state
+}
+
+fn item(key: &str, revision: u64) -> Value {
+    json!({"session_key": {"S": key}, "revision": {"N": revision.to_string()},
+        "sessions": {"S": state(1).to_text()}, "expires_at": {"N": "1"}})
+}
+
+#[tokio::test]
+async fn keys_are_read_by_the_hundred_and_those_left_out_are_asked_for_again() {
+    let server = MockServer::start().await;
+    on(&server, "BatchGetItem", |request| {
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        let mut asked = body["RequestItems"]["sessions"]["Keys"]
+            .as_array()
+            .unwrap()
+            .clone();
+        assert!(asked.len() <= BATCH_KEYS);
+        let half = asked.len().div_ceil(2);
+        let left = asked.split_off(half);
+        let found: Vec<Value> = asked
+            .iter()
+            .map(|key| item(key["session_key"]["S"].as_str().unwrap(), 3))
+            .collect();
+        let unprocessed = if left.len() > 20 {
+            json!({"sessions": {"Keys": left}})
+        } else {
+            json!({})
+        };
+        ResponseTemplate::new(200).set_body_json(
+            json!({"Responses": {"sessions": found}, "UnprocessedKeys": unprocessed}),
+        )
+    })
+    .await;
+    let keys: Vec<SessionKey> = (0..150).map(key).collect();
+    let loaded = table(&server).load(&keys).await.unwrap();
+    // 100 → 50 found, 50 left → 25 found, 25 left → 13 found, 12 not there; 50 → 25, 25 → 13.
+    assert_eq!(loaded.len(), 50 + 25 + 13 + 25 + 13);
+    let expected = Versioned {
+        revision: 3,
+        state: state(1),
+    };
+    assert!(loaded.values().all(|found| *found == expected));
+}
+
+#[tokio::test]
+async fn a_table_that_answers_nothing_useful_is_an_error() {
+    let server = MockServer::start().await;
+    on(&server, "BatchGetItem", |request| {
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        ResponseTemplate::new(200)
+            .set_body_json(json!({"Responses": {}, "UnprocessedKeys": body["RequestItems"]}))
+    })
+    .await;
+    let error = table(&server).load(&[key(1)]).await.unwrap_err();
+    assert!(matches!(error, TableError::Throttled(1)), "{error}");
+    server.reset().await;
+    on(&server, "BatchGetItem", |_| {
+        let mut item = item(key(1).as_str(), 1);
+        item["sessions"]["S"] = json!(r#"{"v":9,"sessions":[]}"#);
+        ResponseTemplate::new(200).set_body_json(json!({"Responses": {"sessions": [item]}}))
+    })
+    .await;
+    let error = table(&server).load(&[key(1)]).await.unwrap_err();
+    assert_eq!(error.code(), "sessions_unreadable");
+    server.reset().await; // 404 from here on
+    let error = table(&server).load(&[key(1)]).await.unwrap_err();
+    assert_eq!(error.code(), "sessions_unavailable");
+    let error = table(&server)
+        .save(&key(1), 0, &state(1), 5)
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), "sessions_unavailable");
+}
+
+#[tokio::test]
+async fn a_write_names_its_base_and_an_overtaken_writer_learns_what_is_there() {
+    let server = MockServer::start().await;
+    on(&server, "PutItem", |request| {
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        assert_eq!(body["ReturnValuesOnConditionCheckFailure"], "ALL_OLD");
+        match body["ConditionExpression"].as_str().unwrap() {
+            "attribute_not_exists(session_key)" => {
+                assert_eq!((&body["Item"]["revision"]["N"], &body["Item"]["expires_at"]["N"]), (&json!("1"), &json!("5")));
+                ResponseTemplate::new(200).set_body_json(json!({}))
+            }
+            "revision = :revision" => {
+                let mut failed = json!({"__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException", "message": "no"});
+                if body["ExpressionAttributeValues"][":revision"]["N"] == "7" {
+                    failed["Item"] = item(key(0).as_str(), 9);
+                }
+                ResponseTemplate::new(400).set_body_json(failed)
+            }
+            other => panic!("{other}"),
+        }
+    })
+    .await;
+    let table = table(&server);
+    let save = async |revision| table.save(&key(0), revision, &state(2), 5).await.unwrap();
+    assert_eq!(save(0).await, Saved::Written(1));
+    assert_eq!(
+        save(7).await,
+        Saved::Overtaken(Versioned {
+            revision: 9,
+            state: state(1)
+        })
+    );
+    assert_eq!(save(8).await, Saved::Overtaken(Versioned::default()));
+}
