@@ -11,7 +11,8 @@ use std::borrow::Cow;
 pub enum ItemOutcome {
     /// It is in the index now.
     Indexed,
-    /// It was there already: an earlier delivery of the same event.
+    /// It was there already: an earlier delivery of the same event, or a newer
+    /// version of a document that changes.
     Duplicate,
     /// It is not in, and may be later; the code of what stood in the way.
     Retry {
@@ -37,9 +38,11 @@ struct BulkAnswer<'a> {
 }
 
 #[derive(Deserialize)]
-struct BulkItem<'a> {
-    #[serde(borrow)]
-    create: BulkResult<'a>,
+#[serde(rename_all = "lowercase")]
+enum BulkItem<'a> {
+    Create(#[serde(borrow)] BulkResult<'a>),
+    Index(#[serde(borrow)] BulkResult<'a>),
+    Delete(#[serde(borrow)] BulkResult<'a>),
 }
 
 #[derive(Deserialize)]
@@ -77,7 +80,10 @@ pub(crate) const ACTION_BYTES: usize = 45;
 /// # Errors
 /// [`SearchError::Answer`] if the answer does not match the request item by
 /// item: then nothing is known of any.
-pub(crate) fn sort(answer: &[u8], sent: &[DocumentId]) -> Result<Vec<ItemOutcome>, SearchError> {
+pub(crate) fn sort(
+    answer: &[u8],
+    sent: &[impl AsRef<str>],
+) -> Result<Vec<ItemOutcome>, SearchError> {
     let answer: BulkAnswer<'_> = serde_json::from_slice(answer)
         .map_err(|_| SearchError::Answer("not the answer to a bulk request"))?;
     if answer.items.len() != sent.len() {
@@ -90,12 +96,14 @@ pub(crate) fn sort(answer: &[u8], sent: &[DocumentId]) -> Result<Vec<ItemOutcome
         .iter()
         .zip(sent)
         .map(|(item, id)| {
-            if item.create.id != id.as_str() {
+            let (BulkItem::Create(result) | BulkItem::Index(result) | BulkItem::Delete(result)) =
+                item;
+            if result.id != id.as_ref() {
                 return Err(SearchError::Answer(
                     "the items are not in the order they were sent",
                 ));
             }
-            Ok(outcome(&item.create))
+            Ok(outcome(result))
         })
         .collect()
 }
@@ -105,6 +113,8 @@ fn outcome(result: &BulkResult<'_>) -> ItemOutcome {
     match (result.status, kind) {
         (200 | 201, _) => ItemOutcome::Indexed,
         (409, _) => ItemOutcome::Duplicate,
+        // Nothing there to delete.
+        (404, _) if result.error.is_none() => ItemOutcome::Duplicate,
         // The cluster's state stands in the way, not the document.
         (429 | 500.., _)
         | (_, "index_not_found_exception" | "cluster_block_exception" | "index_closed_exception") => {

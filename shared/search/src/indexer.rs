@@ -2,19 +2,12 @@
 
 use crate::bulk::{self, ItemOutcome};
 use crate::client::{Method, Search, SearchError};
+use crate::requests::{self, BulkLimits, timeout};
 use crate::view::{MAX_AGE, WriteView};
 use bytes::Bytes;
-use freshet_events::{DocumentId, Rejection, Timestamp};
+use freshet_events::{DocumentId, Timestamp};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
-
-/// How often documents that may still get in are tried again.
-const RETRIES: u32 = 3;
-/// Before the first retry; doubled for each further one, with full jitter.
-const BACKOFF: Duration = Duration::from_millis(200);
-/// The longest a single request may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+use tokio::time::Instant;
 
 /// One document to create.
 #[derive(Clone, Copy, Debug)]
@@ -25,24 +18,6 @@ pub struct IndexRequest<'a> {
     pub json: &'a [u8],
     /// No earlier delivery of it can have been indexed before this moment.
     pub not_before: Timestamp,
-}
-
-/// How large one `_bulk` request may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BulkLimits {
-    /// Documents.
-    pub max_documents: usize,
-    /// Bytes. Small managed domains refuse more than 10 MiB.
-    pub max_bytes: usize,
-}
-
-impl Default for BulkLimits {
-    fn default() -> Self {
-        Self {
-            max_documents: 1_000,
-            max_bytes: 5 * 1024 * 1024,
-        }
-    }
 }
 
 /// Writes to the index that an alias points at.
@@ -74,64 +49,14 @@ impl Indexer {
         documents: &[IndexRequest<'_>],
         deadline: Instant,
     ) -> Vec<ItemOutcome> {
-        let mut outcomes = vec![ItemOutcome::retry("not_tried"); documents.len()];
-        let mut pending: Vec<usize> = (0..documents.len()).collect();
-        for attempt in 0..=RETRIES {
-            for chunk in self.requests(&pending, documents) {
-                self.index_chunk(chunk, documents, deadline, &mut outcomes)
-                    .await;
-            }
-            pending.retain(|at| matches!(outcomes[*at], ItemOutcome::Retry { .. }));
-            let next = Instant::now() + backoff(attempt);
-            if pending.is_empty() || attempt == RETRIES || next >= deadline {
-                break;
-            }
-            sleep_until(next).await;
-        }
-        outcomes
-    }
-
-    /// One request's documents. A request that is refused as a whole for what
-    /// is in it is halved, until the document that it is refused for is alone.
-    async fn index_chunk(
-        &self,
-        chunk: &[usize],
-        documents: &[IndexRequest<'_>],
-        deadline: Instant,
-        outcomes: &mut [ItemOutcome],
-    ) {
-        let mut stack = vec![chunk];
-        while let Some(chunk) = stack.pop() {
-            match self.try_chunk(chunk, documents, deadline).await {
-                Ok(each) => chunk
-                    .iter()
-                    .zip(each)
-                    .for_each(|(at, outcome)| outcomes[*at] = outcome),
-                Err(error) => {
-                    let own_fault = matches!(error.status(), Some(400 | 413));
-                    tracing::warn!(
-                        code = error.code(),
-                        status = error.status(),
-                        documents = chunk.len(),
-                        "a bulk request failed"
-                    );
-                    if own_fault && chunk.len() > 1 {
-                        let (first, second) = chunk.split_at(chunk.len() / 2);
-                        stack.extend([second, first]);
-                        continue;
-                    }
-                    let outcome = if own_fault {
-                        ItemOutcome::Rejected(Rejection::by_index(
-                            "request_refused",
-                            "the index refused the request",
-                        ))
-                    } else {
-                        ItemOutcome::retry(error.code())
-                    };
-                    chunk.iter().for_each(|at| outcomes[*at] = outcome.clone());
-                }
-            }
-        }
+        let sizes: Vec<usize> = documents
+            .iter()
+            .map(|document| document.json.len() + bulk::ACTION_BYTES)
+            .collect();
+        requests::run(&sizes, self.limits, deadline, async |chunk| {
+            self.try_chunk(chunk, documents, deadline).await
+        })
+        .await
     }
 
     async fn try_chunk(
@@ -241,30 +166,6 @@ impl Indexer {
         bulk::sort(&answer?, &ids)
     }
 
-    /// Cuts the pending documents into requests within both limits.
-    fn requests<'p>(
-        &self,
-        pending: &'p [usize],
-        documents: &[IndexRequest<'_>],
-    ) -> Vec<&'p [usize]> {
-        let mut requests = Vec::new();
-        let (mut start, mut bytes) = (0, 0);
-        for (place, at) in pending.iter().enumerate() {
-            let size = documents[*at].json.len() + bulk::ACTION_BYTES;
-            let full =
-                place - start == self.limits.max_documents || bytes + size > self.limits.max_bytes;
-            if place > start && full {
-                requests.push(&pending[start..place]);
-                (start, bytes) = (place, 0);
-            }
-            bytes += size;
-        }
-        if start < pending.len() {
-            requests.push(&pending[start..]);
-        }
-        requests
-    }
-
     /// The current view, asked for again when it is too old to be safe.
     async fn view(&self, deadline: Instant) -> Result<Arc<WriteView>, SearchError> {
         let known = self
@@ -288,20 +189,6 @@ impl Indexer {
     fn forget_view(&self) {
         *self.view.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
-}
-
-fn timeout(deadline: Instant) -> Duration {
-    deadline
-        .saturating_duration_since(Instant::now())
-        .clamp(Duration::from_millis(1), REQUEST_TIMEOUT)
-}
-
-/// Full jitter under a ceiling that doubles, at most five seconds.
-fn backoff(attempt: u32) -> Duration {
-    BACKOFF
-        .saturating_mul(1 << attempt.min(8))
-        .min(Duration::from_secs(5))
-        .mul_f64(rand::random::<f64>())
 }
 
 #[cfg(test)]
