@@ -2,6 +2,7 @@
 
 use freshet_edge::{ConfigError, Variables};
 use freshet_search::BulkLimits;
+use freshet_sessions::SessionPolicy;
 use std::path::PathBuf;
 
 /// How requests to OpenSearch are signed.
@@ -30,6 +31,10 @@ pub struct Config {
     pub ua_regexes_path: PathBuf,
     /// `BULK_MAX_EVENTS`, `BULK_MAX_BYTES`.
     pub bulk_limits: BulkLimits,
+    /// `SESSION_TABLE`: where sessions are kept; none = no sessions.
+    pub session_table: Option<String>,
+    /// `SESSION_INACTIVITY_S`, `SESSION_RETENTION_S`.
+    pub session_policy: SessionPolicy,
     /// Whether S3 is addressed by path: where `AWS_ENDPOINT_URL` names another
     /// host than AWS's own.
     pub s3_path_style: bool,
@@ -55,6 +60,7 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut vars = Variables::new(vars);
         let default = BulkLimits::default();
+        let sessions = SessionPolicy::default();
         let geoip_paths = vars.optional("GEOIP_PATHS").unwrap_or_default();
         let config = Self {
             opensearch_url: vars.required("OPENSEARCH_URL"),
@@ -76,6 +82,21 @@ impl Config {
             bulk_limits: BulkLimits {
                 max_documents: vars.number("BULK_MAX_EVENTS", default.max_documents, 1..=10_000),
                 max_bytes: vars.number("BULK_MAX_BYTES", default.max_bytes, 1..=100 * 1024 * 1024),
+            },
+            session_table: vars.optional("SESSION_TABLE"),
+            session_policy: SessionPolicy {
+                inactivity_ms: 1_000
+                    * vars.number(
+                        "SESSION_INACTIVITY_S",
+                        sessions.inactivity_ms / 1_000,
+                        1..=86_400,
+                    ),
+                retention_ms: 1_000
+                    * vars.number(
+                        "SESSION_RETENTION_S",
+                        sessions.retention_ms / 1_000,
+                        86_400..=90 * 86_400,
+                    ),
             },
             s3_path_style: vars.optional("AWS_ENDPOINT_URL").is_some(),
             log_level: vars
@@ -110,6 +131,10 @@ mod tests {
         assert_eq!(
             (config.bulk_limits, config.geoip_paths.len()),
             (BulkLimits::default(), 0)
+        );
+        assert_eq!(
+            (config.session_policy, config.session_table),
+            (SessionPolicy::DEFAULT, None)
         );
     }
 

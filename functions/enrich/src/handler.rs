@@ -2,44 +2,60 @@
 
 use crate::envelope::{Answer, Batch};
 use crate::prepare::Prepared;
+use crate::refused::{Refusals, Refused};
+use crate::sessions::{Met, Sessions};
+use crate::tally::Tally;
 use freshet_deadletters::DeadLetterStore;
-use freshet_deadletters::object::{self, REJECTED, RejectedItem, UNDECODABLE, UndecodableItem};
 use freshet_edge::{answer_by, now};
 use freshet_enrichment::Enricher;
-use freshet_events::Rejection;
-use freshet_search::{IndexRequest, Indexer, ItemOutcome};
-use serde_json::value::RawValue;
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+use freshet_search::{DailyIndices, DailyWrite, IndexRequest, Indexer, ItemOutcome, Write};
+use freshet_sessions::SessionEvent;
 use std::time::{Duration, SystemTime};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 /// Kept back for storing dead letters and writing the answer.
 const STORE_TIME: Duration = Duration::from_secs(8);
-
-/// What is left of an item after indexing, per event of the batch.
-struct Refused {
-    record: usize,
-    position: usize,
-    rejection: Rejection,
-    document: usize,
-}
 
 /// The enriching consumer.
 pub struct Handler {
     enricher: Enricher,
     indexer: Indexer,
-    store: DeadLetterStore,
+    daily: DailyIndices,
+    session_prefix: String,
+    refusals: Refusals,
+    sessions: Option<Sessions>,
+}
+
+/// What a consumer writes to.
+pub struct Stores {
+    /// Events.
+    pub indexer: Indexer,
+    /// Sessions and rejections.
+    pub daily: DailyIndices,
+    /// The alias of the events; the daily indices' names begin with it.
+    pub alias: String,
+    /// Dead letters.
+    pub dead_letters: DeadLetterStore,
 }
 
 impl Handler {
-    /// A consumer that writes with `indexer` and keeps dead letters in `store`.
+    /// A consumer that writes to these stores. Without `sessions` it makes
+    /// none.
     #[must_use]
-    pub const fn new(enricher: Enricher, indexer: Indexer, store: DeadLetterStore) -> Self {
+    pub fn new(enricher: Enricher, stores: Stores, sessions: Option<Sessions>) -> Self {
+        let Stores {
+            indexer,
+            daily,
+            alias,
+            dead_letters,
+        } = stores;
         Self {
             enricher,
             indexer,
-            store,
+            session_prefix: format!("{alias}_sessions-"),
+            refusals: Refusals::new(dead_letters, daily.clone(), &alias),
+            daily,
+            sessions,
         }
     }
 
@@ -55,7 +71,48 @@ impl Handler {
     ) -> Result<Answer, serde_json::Error> {
         let batch: Batch<'_> = serde_json::from_str(payload)?;
         let deadline = answer_by(function_deadline);
-        let prepared = Prepared::from_batch(&batch, &self.enricher, now());
+        let write_by = deadline - STORE_TIME.min(deadline - Instant::now());
+        let mut prepared = Prepared::from_batch(&batch, &self.enricher, now());
+        let met = self.meet_sessions(&mut prepared, write_by).await;
+        let outcomes = self.index(&prepared, write_by).await;
+
+        let mut again = first_to_retry(&prepared, &outcomes);
+        let end = again.unwrap_or(batch.records.len());
+        if let Some(record) = self.write_sessions(&prepared, &met, end, write_by).await {
+            again = Some(record);
+        }
+        // Only what is final is stored: the rest comes again.
+        let end = again.unwrap_or(batch.records.len());
+        let refused = Refused::of(&prepared, &outcomes, end);
+        if let Some(record) = self.refusals.store(&batch, &refused, deadline).await {
+            again = Some(record);
+        }
+        Tally::new(&prepared, &outcomes, &met, batch.records.len(), again).log();
+        let answer =
+            again.map(|record| batch.records[record].sequence_number().clone().into_owned());
+        Ok(answer.map_or_else(Answer::done, Answer::again_from))
+    }
+
+    /// Tells every event when its session started, as far as is known.
+    async fn meet_sessions(&self, prepared: &mut Prepared, deadline: Instant) -> Met {
+        let Some(sessions) = &self.sessions else {
+            return Met::default();
+        };
+        let events: Vec<&SessionEvent> = prepared
+            .enriched
+            .iter()
+            .map(|event| &event.document.session)
+            .collect();
+        let met = sessions.meet(&events, now(), deadline).await;
+        for (event, start) in prepared.enriched.iter_mut().zip(&met.starts) {
+            if let Some(start) = start {
+                event.document.set_session_start(*start);
+            }
+        }
+        met
+    }
+
+    async fn index(&self, prepared: &Prepared, deadline: Instant) -> Vec<ItemOutcome> {
         let requests: Vec<_> = prepared
             .enriched
             .iter()
@@ -65,195 +122,74 @@ impl Handler {
                 not_before: event.document.not_before,
             })
             .collect();
-        let outcomes = self
-            .indexer
-            .index(
-                &requests,
-                deadline - STORE_TIME.min(deadline - Instant::now()),
-            )
-            .await;
-
-        let mut tally = Tally {
-            records: batch.records.len(),
-            ..Tally::default()
-        };
-        let mut refused = Vec::new();
-        let mut again = None;
-        for (document, (event, outcome)) in prepared.enriched.iter().zip(outcomes).enumerate() {
-            if let ItemOutcome::Retry { .. } = outcome {
-                again = Some(again.map_or(event.record, |first: usize| first.min(event.record)));
-            }
-            tally.outcomes.push((event.record, outcome.clone()));
-            if let ItemOutcome::Rejected(rejection) = outcome {
-                refused.push(Refused {
-                    record: event.record,
-                    position: event.position,
-                    rejection,
-                    document,
-                });
-            }
-        }
-        // Only what is final is stored: the rest comes again.
-        let end = again.unwrap_or(batch.records.len());
-        if let Some(record) = self
-            .store_dead_letters(&batch, &prepared, &refused, end, deadline)
-            .await
-        {
-            again = Some(record);
-        }
-        tally.log(&prepared, again);
-        let answer =
-            again.map(|record| batch.records[record].sequence_number().clone().into_owned());
-        Ok(answer.map_or_else(Answer::done, Answer::again_from))
+        self.indexer.index(&requests, deadline).await
     }
 
-    /// Stores the dead letters of the records before `end`. If that fails,
-    /// the first record that has one, so that it is delivered again.
-    async fn store_dead_letters(
+    /// Writes the documents of the sessions that events of the records before
+    /// `end` belong to. The first record of a session that could not be
+    /// written now, so that it is delivered again.
+    async fn write_sessions(
         &self,
-        batch: &Batch<'_>,
         prepared: &Prepared,
-        refused: &[Refused],
+        met: &Met,
         end: usize,
         deadline: Instant,
     ) -> Option<usize> {
-        let first = batch.records.first()?;
-        let name = object::Batch {
-            shard_id: first.shard_id(),
-            first_sequence_number: first.sequence_number().as_str(),
-            arrived_at: first.arrived_at(),
-        };
-        let number = |record: usize| batch.records[record].sequence_number().as_str();
-        let rejected: Vec<(usize, RejectedItem<'_>)> = refused
-            .iter()
-            .filter(|item| item.record < end)
-            .filter_map(|item| {
-                let event: &RawValue =
-                    serde_json::from_slice(&prepared.enriched[item.document].document.json).ok()?;
-                let kept = RejectedItem {
-                    stage: Cow::Borrowed(item.rejection.stage.as_str()),
-                    code: Cow::Borrowed(&item.rejection.code),
-                    message: Cow::Borrowed(&item.rejection.message),
-                    sequence_number: Cow::Borrowed(number(item.record)),
-                    position: item.position,
-                    event,
+        let record = |first_event: usize| prepared.enriched[first_event].record;
+        let mut writes = Vec::new();
+        let mut records = Vec::new();
+        let index = |day: &str| format!("{}{day}", self.session_prefix);
+        for touched in &met.documents {
+            let document = &touched.document;
+            if record(touched.first_event) >= end {
+                continue;
+            }
+            let put = Write::Put {
+                version: document.version,
+                json: &document.json,
+            };
+            let gone = document.absorbed.iter().map(|gone| {
+                let write = Write::Delete {
+                    version: gone.version,
                 };
-                Some((item.record, kept))
-            })
-            .collect();
-        let unreadable: Vec<(usize, UndecodableItem<'_>)> = prepared
-            .unreadable
-            .iter()
-            .filter(|item| item.record < end)
-            .map(|item| {
-                let at = object::Batch {
-                    arrived_at: batch.records[item.record].arrived_at(),
-                    ..name
-                };
-                let kept = UndecodableItem::new(
-                    &item.rejection,
-                    &at,
-                    number(item.record),
-                    item.place,
-                    &item.data,
-                );
-                (item.record, kept)
-            })
-            .collect();
-        let lost = [
-            self.store(&name.key(REJECTED), &rejected, deadline).await,
-            self.store(&name.key(UNDECODABLE), &unreadable, deadline)
-                .await,
-        ];
-        lost.into_iter().flatten().min()
-    }
-
-    /// The record of the first item, if the object could not be stored.
-    async fn store<T: serde::Serialize>(
-        &self,
-        key: &str,
-        items: &[(usize, T)],
-        deadline: Instant,
-    ) -> Option<usize> {
-        let (first, _) = items.first()?;
-        let lines: Vec<&T> = items.iter().map(|(_, item)| item).collect();
-        let stored = match object::write(&lines) {
-            Ok(body) => timeout_at(deadline, self.store.put(key, body)).await,
-            Err(error) => {
-                tracing::error!(%error, "a dead letter could not be written");
-                return Some(*first);
-            }
-        };
-        match stored {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => {
-                tracing::error!(%error, items = items.len(), "dead letters could not be stored");
-                Some(*first)
-            }
-            Err(_) => {
-                tracing::error!(items = items.len(), "dead letters were not stored in time");
-                Some(*first)
-            }
-        }
-    }
-}
-
-/// What is logged of a batch: final outcomes only, so that each event counts
-/// once however often it is delivered.
-#[derive(Default)]
-struct Tally {
-    records: usize,
-    outcomes: Vec<(usize, ItemOutcome)>,
-}
-
-impl Tally {
-    fn log(&self, prepared: &Prepared, again: Option<usize>) {
-        let end = again.unwrap_or(self.records);
-        let last = self.outcomes.iter().filter(|(record, _)| *record < end);
-        let (mut indexed, mut duplicates, mut rejected) = (0, 0, 0);
-        let mut codes: BTreeMap<&str, usize> = BTreeMap::new();
-        for (_, outcome) in last {
-            match outcome {
-                ItemOutcome::Indexed => indexed += 1,
-                ItemOutcome::Duplicate => duplicates += 1,
-                ItemOutcome::Rejected(rejection) => {
-                    rejected += 1;
-                    *codes.entry(&rejection.code).or_default() += 1;
-                }
-                ItemOutcome::Retry { .. } => {}
-            }
-        }
-        let unreadable: Vec<_> = prepared
-            .unreadable
-            .iter()
-            .filter(|item| item.record < end)
-            .collect();
-        for item in &unreadable {
-            *codes.entry(&item.rejection.code).or_default() += 1;
-        }
-        let mut retry_codes = self
-            .outcomes
-            .iter()
-            .filter_map(|(_, outcome)| match outcome {
-                ItemOutcome::Retry { code } => Some(code.as_str()),
-                _ => None,
+                (&gone.day, &gone.id, write)
             });
-        let codes: Vec<String> = codes
-            .into_iter()
-            .map(|(code, n)| format!("{code}={n}"))
-            .collect();
-        let events = prepared.enriched.len() + prepared.unreadable.len();
-        tracing::info!(
-            records = self.records,
-            events,
-            indexed,
-            duplicates,
-            rejected,
-            undecodable = unreadable.len(),
-            retried = events - indexed - duplicates - rejected - unreadable.len(),
-            rejected_codes = codes.join(","),
-            retry_code = retry_codes.next_back().unwrap_or_default(),
-            "batch handled"
-        );
+            for (day, id, write) in std::iter::once((&document.day, &document.id, put)).chain(gone)
+            {
+                writes.push(DailyWrite {
+                    index: index(day),
+                    id,
+                    write,
+                });
+                records.push(record(touched.first_event));
+            }
+        }
+        if writes.is_empty() {
+            return None;
+        }
+        let outcomes = self.daily.write(&writes, deadline).await;
+        let mut again = None;
+        for (outcome, record) in outcomes.iter().zip(records) {
+            match outcome {
+                ItemOutcome::Indexed | ItemOutcome::Duplicate => {}
+                ItemOutcome::Retry { .. } => {
+                    again = Some(again.map_or(record, |first: usize| first.min(record)));
+                }
+                // The events themselves are indexed: they do not wait for it.
+                ItemOutcome::Rejected(rejection) => {
+                    tracing::error!(code = %rejection.code, "a session document was refused");
+                }
+            }
+        }
+        again
     }
+}
+
+/// The first record with an event that must be delivered again.
+fn first_to_retry(prepared: &Prepared, outcomes: &[ItemOutcome]) -> Option<usize> {
+    let events = prepared.enriched.iter().zip(outcomes);
+    events
+        .filter(|(_, outcome)| matches!(outcome, ItemOutcome::Retry { .. }))
+        .map(|(event, _)| event.record)
+        .min()
 }

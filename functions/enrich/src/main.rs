@@ -2,10 +2,12 @@
 
 use anyhow::Context as _;
 use enrich::config::{AuthKind, Config};
-use enrich::handler::Handler;
+use enrich::handler::{Handler, Stores};
+use enrich::sessions::Sessions;
 use freshet_deadletters::DeadLetterStore;
 use freshet_enrichment::{Enricher, geo::Geo, user_agent::UserAgents};
-use freshet_search::{Auth, Indexer, Search};
+use freshet_search::{Auth, DailyIndices, Indexer, Search};
+use freshet_tables::SessionTable;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 
@@ -23,17 +25,25 @@ async fn main() -> anyhow::Result<()> {
     let s3 = aws_sdk_s3::config::Builder::from(&aws)
         .force_path_style(config.s3_path_style)
         .build();
-    let store = DeadLetterStore::new(
+    let dead_letters = DeadLetterStore::new(
         aws_sdk_s3::Client::from_conf(s3),
         &config.dead_letter_bucket,
     );
+    let sessions = config
+        .session_table
+        .map(|table| Sessions::new(SessionTable::new(&aws, table), config.session_policy));
     let auth = match config.auth {
         AuthKind::None => Auth::None,
         AuthKind::SigV4 => Auth::SigV4(Box::new(aws)),
     };
     let search = Search::connect(&config.opensearch_url, auth)?;
-    let indexer = Indexer::new(search, &config.write_alias, config.bulk_limits);
-    let handler = &Handler::new(enricher, indexer, store);
+    let stores = Stores {
+        indexer: Indexer::new(search.clone(), &config.write_alias, config.bulk_limits),
+        daily: DailyIndices::new(search, config.bulk_limits),
+        alias: config.write_alias,
+        dead_letters,
+    };
+    let handler = &Handler::new(enricher, stores, sessions);
     lambda_runtime::run(service_fn(|event: LambdaEvent<Box<RawValue>>| async move {
         Ok::<_, lambda_runtime::Error>(
             handler

@@ -1,5 +1,5 @@
 use crate::envelope::{Answer, Batch, SequenceNumber};
-use crate::handler::Handler;
+use crate::handler::{Handler, Stores};
 use crate::prepare::Prepared;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
 use base64::Engine as _;
@@ -8,7 +8,7 @@ use freshet_deadletters::DeadLetterStore;
 use freshet_deadletters::object::{self, RejectedItem, UndecodableItem};
 use freshet_enrichment::{Enricher, geo::Geo, user_agent::UserAgents};
 use freshet_events::{Timestamp, wire};
-use freshet_search::{Auth, BulkLimits, Indexer, Search};
+use freshet_search::{Auth, BulkLimits, DailyIndices, Indexer, Search};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
@@ -68,7 +68,7 @@ async fn servers(s3_status: u16) -> (MockServer, Handler) {
         let items: Vec<Value> = lines
             .chunks(2)
             .map(|pair| {
-                let id = pair[1]["event_id"].as_str().unwrap();
+                let id = pair[1]["event_id"].as_str().unwrap_or("a note");
                 let (status, kind) = match id.trim_end_matches(|c: char| c.is_ascii_digit()) {
                     "retry" => (429, "rejected_execution_exception"),
                     "bad" => (400, "mapper_parsing_exception"),
@@ -97,13 +97,14 @@ async fn servers(s3_status: u16) -> (MockServer, Handler) {
         .force_path_style(true)
         .retry_config(RetryConfig::disabled())
         .build();
-    let store = DeadLetterStore::new(aws_sdk_s3::Client::from_conf(s3), "b");
-    let indexer = Indexer::new(
-        Search::connect(&server.uri(), Auth::None).unwrap(),
-        "c",
-        BulkLimits::default(),
-    );
-    (server, Handler::new(enricher(), indexer, store))
+    let search = Search::connect(&server.uri(), Auth::None).unwrap();
+    let stores = Stores {
+        indexer: Indexer::new(search.clone(), "c", BulkLimits::default()),
+        daily: DailyIndices::new(search, BulkLimits::default()),
+        alias: "c".to_owned(),
+        dead_letters: DeadLetterStore::new(aws_sdk_s3::Client::from_conf(s3), "b"),
+    };
+    (server, Handler::new(enricher(), stores, None))
 }
 
 async fn handle(handler: &Handler, records: &[Vec<u8>]) -> Option<String> {

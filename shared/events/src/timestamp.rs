@@ -86,6 +86,12 @@ impl Timestamp {
         }
     }
 
+    /// The UTC day as the names of daily indices end with: `2026.11.25`.
+    #[must_use]
+    pub fn day(self) -> String {
+        self.civil().strftime("%Y.%m.%d").to_string()
+    }
+
     fn civil(self) -> jiff::civil::DateTime {
         // The range is an invariant of the type, so the fallback never shows.
         let instant = jiff::Timestamp::from_millisecond(self.0).unwrap_or_default();
@@ -152,6 +158,7 @@ mod tests {
     fn prints_milliseconds_and_calendar_fields() {
         let t = Timestamp::parse_iso8601("2026-11-23T18:55:54Z").unwrap();
         assert_eq!(t.to_string(), "2026-11-23T18:55:54.000Z");
+        assert_eq!(t.day(), "2026.11.23");
         let c = t.calendar();
         assert_eq!(
             (c.date.to_string().as_str(), c.hour, c.day_of_week),

@@ -59,7 +59,7 @@ impl Session {
         let place = (event.at, event.mark);
         Self {
             id: key.document_id(event.mark).as_str().to_owned(),
-            day: event.at.calendar().date.strftime("%Y.%m.%d").to_string(),
+            day: event.at.day(),
             version: 0,
             first: place,
             last: place,

@@ -85,22 +85,20 @@ impl SessionState {
         self.sessions.get(place).filter(|s| s.start() <= at)
     }
 
-    /// The documents of the sessions that these events belong to, each once.
+    /// The documents of the sessions that these events belong to, each once,
+    /// with the place of the first event that belongs to it.
     #[must_use]
     pub fn documents<'e>(
         &self,
         events: impl IntoIterator<Item = &'e SessionEvent>,
-    ) -> Vec<SessionDocument> {
-        let mut documents: Vec<SessionDocument> = Vec::new();
-        for event in events {
+    ) -> Vec<(usize, SessionDocument)> {
+        let mut documents: Vec<(usize, SessionDocument)> = Vec::new();
+        for (place, event) in events.into_iter().enumerate() {
             if let Some(session) = self.session_at(event.at)
-                && !documents.iter().any(|known| known.id == session.id)
+                && !documents.iter().any(|(_, known)| known.id == session.id)
             {
-                documents.push(SessionDocument::of(
-                    session,
-                    &event.source,
-                    &event.session_id,
-                ));
+                let document = SessionDocument::of(session, &event.source, &event.session_id);
+                documents.push((place, document));
             }
         }
         documents

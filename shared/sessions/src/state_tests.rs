@@ -27,7 +27,9 @@ fn event(mark: u64, minutes: i64) -> SessionEvent {
         user_id: format!("user-{}", mark % 2),
         page: format!("/page/{mark}"),
         is_page_view: !mark.is_multiple_of(3),
-        referrer: mark.is_multiple_of(4).then(|| format!("https://from.example/{mark}")),
+        referrer: mark
+            .is_multiple_of(4)
+            .then(|| format!("https://from.example/{mark}")),
         revenue: mark.is_multiple_of(5).then_some(0.1 * (mark + 1) as f64),
     }
 }
@@ -36,9 +38,13 @@ fn merge(state: &mut SessionState, events: &[SessionEvent]) -> bool {
     state.merge(&key(), events, &POLICY, now())
 }
 
+fn documents(state: &SessionState, events: &[SessionEvent]) -> Vec<SessionDocument> {
+    let documents = state.documents(events).into_iter();
+    documents.map(|(_, document)| document).collect()
+}
+
 fn sources(state: &SessionState, events: &[SessionEvent]) -> Vec<Value> {
-    let documents = state.documents(events);
-    documents
+    documents(state, events)
         .iter()
         .map(|d| serde_json::from_slice(&d.json).unwrap())
         .collect()
@@ -94,11 +100,11 @@ fn a_pause_longer_than_the_limit_ends_a_session() {
         events[2].at
     );
     // One event between them makes them one; the later one's document goes.
-    let later = state.documents(&[event(7, 10)]).remove(0);
+    let later = documents(&state, &[event(7, 10)]).remove(0);
     let bridge = event(8, 50);
     assert!(merge(&mut state, std::slice::from_ref(&bridge)));
     assert_eq!(state.sessions.len(), 1);
-    let joined = state.documents(&[bridge]).remove(0);
+    let joined = documents(&state, &[bridge]).remove(0);
     let gone = Absorbed {
         id: later.id.clone(),
         day: later.day.clone(),
@@ -118,10 +124,10 @@ fn a_session_keeps_its_document_when_its_start_moves_to_another_day() {
     let mut state = SessionState::default();
     let after = at(1, 60_000);
     merge(&mut state, std::slice::from_ref(&after));
-    let first = state.documents(std::slice::from_ref(&after)).remove(0);
+    let first = documents(&state, std::slice::from_ref(&after)).remove(0);
     let before = at(2, -60_000);
     merge(&mut state, std::slice::from_ref(&before));
-    let second = state.documents(std::slice::from_ref(&before)).remove(0);
+    let second = documents(&state, std::slice::from_ref(&before)).remove(0);
     assert_eq!((second.id, second.day), (first.id, first.day.clone()));
     assert_eq!(first.day, "2026.11.23");
     assert_eq!(
@@ -325,7 +331,7 @@ proptest! {
                 }
                 prop_assert_eq!(changed, state.to_text() != stored);
                 stored = state.to_text();
-                written.extend(state.documents(&batch));
+                written.extend(documents(&state, &batch));
                 batch.clear();
             }
         }

@@ -1,0 +1,205 @@
+//! What becomes of events that were refused: a dead letter that keeps the
+//! payload, and a line without it for the data-quality dashboard.
+
+use crate::envelope::Batch;
+use crate::prepare::{Enriched, Prepared, Unreadable};
+use freshet_deadletters::DeadLetterStore;
+use freshet_deadletters::object::{self, REJECTED, RejectedItem, UNDECODABLE, UndecodableItem};
+use freshet_events::{Rejection, Timestamp};
+use freshet_search::{DailyIndices, DailyWrite, ItemOutcome, Write};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use tokio::time::{Instant, timeout_at};
+
+/// The refused events of the records that are final.
+pub(crate) struct Refused<'p> {
+    /// By the index.
+    rejected: Vec<(&'p Enriched, &'p Rejection)>,
+    /// Before they came to the index.
+    unreadable: Vec<&'p Unreadable>,
+}
+
+impl<'p> Refused<'p> {
+    /// Those of the records before `end`.
+    pub(crate) fn of(prepared: &'p Prepared, outcomes: &'p [ItemOutcome], end: usize) -> Self {
+        let events = prepared.enriched.iter().zip(outcomes);
+        let rejected = events.filter_map(|(event, outcome)| match outcome {
+            ItemOutcome::Rejected(rejection) if event.record < end => Some((event, rejection)),
+            _ => None,
+        });
+        let unreadable = prepared.unreadable.iter();
+        Self {
+            rejected: rejected.collect(),
+            unreadable: unreadable.filter(|item| item.record < end).collect(),
+        }
+    }
+}
+
+/// Where refused events go.
+pub(crate) struct Refusals {
+    dead_letters: DeadLetterStore,
+    daily: DailyIndices,
+    prefix: String,
+}
+
+/// A rejection without its payload.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(rename = "@timestamp")]
+    at: Timestamp,
+    stage: &'a str,
+    code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'a str>,
+    count: u32,
+}
+
+impl Refusals {
+    pub(crate) fn new(dead_letters: DeadLetterStore, daily: DailyIndices, alias: &str) -> Self {
+        Self {
+            dead_letters,
+            daily,
+            prefix: format!("{alias}_rejections-"),
+        }
+    }
+
+    /// Stores the dead letters, and then notes them in the index. If they
+    /// cannot be stored, the first record that has one, so that it is
+    /// delivered again.
+    pub(crate) async fn store(
+        &self,
+        batch: &Batch<'_>,
+        refused: &Refused<'_>,
+        deadline: Instant,
+    ) -> Option<usize> {
+        let first = batch.records.first()?;
+        let name = object::Batch {
+            shard_id: first.shard_id(),
+            first_sequence_number: first.sequence_number().as_str(),
+            arrived_at: first.arrived_at(),
+        };
+        let number = |record: usize| batch.records[record].sequence_number().as_str();
+        let rejected: Vec<(usize, RejectedItem<'_>)> = refused
+            .rejected
+            .iter()
+            .filter_map(|(event, rejection)| {
+                let document: &RawValue = serde_json::from_slice(&event.document.json).ok()?;
+                let kept = RejectedItem {
+                    stage: Cow::Borrowed(rejection.stage.as_str()),
+                    code: Cow::Borrowed(&rejection.code),
+                    message: Cow::Borrowed(&rejection.message),
+                    sequence_number: Cow::Borrowed(number(event.record)),
+                    position: event.position,
+                    event: document,
+                };
+                Some((event.record, kept))
+            })
+            .collect();
+        let unreadable: Vec<(usize, UndecodableItem<'_>)> = refused
+            .unreadable
+            .iter()
+            .map(|item| {
+                let at = object::Batch {
+                    arrived_at: batch.records[item.record].arrived_at(),
+                    ..name
+                };
+                let kept = UndecodableItem::new(
+                    &item.rejection,
+                    &at,
+                    number(item.record),
+                    item.place,
+                    &item.data,
+                );
+                (item.record, kept)
+            })
+            .collect();
+        let lost = [
+            self.put(&name.key(REJECTED), &rejected, deadline).await,
+            self.put(&name.key(UNDECODABLE), &unreadable, deadline)
+                .await,
+        ];
+        self.note(batch, refused, deadline).await;
+        lost.into_iter().flatten().min()
+    }
+
+    /// The record of the first item, if the object could not be stored.
+    async fn put<T: Serialize>(
+        &self,
+        key: &str,
+        items: &[(usize, T)],
+        deadline: Instant,
+    ) -> Option<usize> {
+        let (first, _) = items.first()?;
+        let lines: Vec<&T> = items.iter().map(|(_, item)| item).collect();
+        let stored = match object::write(&lines) {
+            Ok(body) => timeout_at(deadline, self.dead_letters.put(key, body)).await,
+            Err(error) => {
+                tracing::error!(%error, "a dead letter could not be written");
+                return Some(*first);
+            }
+        };
+        match stored {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => {
+                tracing::error!(%error, items = items.len(), "dead letters could not be stored");
+                Some(*first)
+            }
+            Err(_) => {
+                tracing::error!(items = items.len(), "dead letters were not stored in time");
+                Some(*first)
+            }
+        }
+    }
+
+    /// Notes each rejection for the dashboard, under its place on the stream,
+    /// so that a second delivery adds none. What is lost here is a line in a
+    /// chart: the dead letter has the payload.
+    async fn note(&self, batch: &Batch<'_>, refused: &Refused<'_>, deadline: Instant) {
+        let rejected = refused.rejected.iter().map(|(event, rejection)| {
+            let source = Some(event.document.session.source.as_str());
+            (event.record, Some(event.position), *rejection, source)
+        });
+        let unreadable = refused.unreadable.iter().map(|item| {
+            let position = item.place.map(|place| place.position);
+            (item.record, position, &item.rejection, None)
+        });
+        let lines: Vec<(String, String, Vec<u8>)> = rejected
+            .chain(unreadable)
+            .filter_map(|(record, position, rejection, source)| {
+                let envelope = &batch.records[record];
+                let line = Line {
+                    at: envelope.arrived_at(),
+                    stage: rejection.stage.as_str(),
+                    code: &rejection.code,
+                    source,
+                    count: 1,
+                };
+                let place = position.map_or_else(|| "record".to_owned(), |p| p.to_string());
+                let number = envelope.sequence_number().as_str();
+                let id = format!("{}:{number}:{place}", envelope.shard_id());
+                let index = format!("{}{}", self.prefix, line.at.day());
+                Some((index, id, serde_json::to_vec(&line).ok()?))
+            })
+            .collect();
+        if lines.is_empty() {
+            return;
+        }
+        let writes: Vec<DailyWrite<'_>> = lines
+            .iter()
+            .map(|(index, id, json)| DailyWrite {
+                index: index.clone(),
+                id,
+                write: Write::Create { json },
+            })
+            .collect();
+        let outcomes = self.daily.write(&writes, deadline).await;
+        let noted = |outcome: &&ItemOutcome| {
+            matches!(outcome, ItemOutcome::Indexed | ItemOutcome::Duplicate)
+        };
+        let missing = outcomes.len() - outcomes.iter().filter(noted).count();
+        if missing > 0 {
+            tracing::warn!(missing, "rejections are missing from the dashboard");
+        }
+    }
+}
