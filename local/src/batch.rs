@@ -1,6 +1,7 @@
 //! What happens to a batch: the rules of an event source mapping for streams,
 //! as a state machine without I/O or clock. Source: AWS Lambda Developer
-//! Guide, "Using Lambda to process records from Amazon Kinesis Data Streams".
+//! Guide, "Using Lambda to process records from Amazon Kinesis Data Streams"
+//! and "Configuring partial batch response with Kinesis Data Streams and Lambda".
 
 use serde_json::Value;
 
@@ -35,8 +36,21 @@ pub struct FailurePolicy {
 pub enum Outcome {
     /// The function answered with this.
     Answered(Value),
+    /// The function answered with something that is no JSON.
+    Unreadable,
     /// The function failed, timed out or went away.
     FunctionError,
+}
+
+impl Outcome {
+    /// What an answer is; an empty one is null.
+    #[must_use]
+    pub fn of_answer(answer: &[u8]) -> Self {
+        if answer.trim_ascii().is_empty() {
+            return Self::Answered(Value::Null);
+        }
+        serde_json::from_slice(answer).map_or(Self::Unreadable, Self::Answered)
+    }
 }
 
 /// Why records are given up: `condition` of the invocation record.
@@ -191,12 +205,14 @@ enum Failed {
 
 /// From which record on the batch failed, if it did.
 fn failed_from(records: &[Record], outcome: &Outcome, reports: bool) -> Option<Failed> {
-    let Outcome::Answered(answer) = outcome else {
-        return Some(Failed::Function);
+    // The guide lists what is a complete success: an empty or null list, an
+    // empty or null answer. "All other results" are a complete failure.
+    let answer = match outcome {
+        Outcome::FunctionError => return Some(Failed::Function),
+        Outcome::Answered(_) | Outcome::Unreadable if !reports => return None,
+        Outcome::Answered(answer) => answer,
+        Outcome::Unreadable => return Some(Failed::From(0)),
     };
-    if !reports {
-        return None;
-    }
     let failures = match answer {
         Value::Null => return None,
         Value::Object(fields) => match fields.get("batchItemFailures") {
@@ -204,7 +220,7 @@ fn failed_from(records: &[Record], outcome: &Outcome, reports: bool) -> Option<F
             Some(Value::Array(failures)) => failures,
             Some(_) => return Some(Failed::From(0)),
         },
-        _ => return None,
+        _ => return Some(Failed::From(0)),
     };
     // An identifier that is empty, null, missing or of no record of the batch
     // makes the whole batch a failure; otherwise the lowest one counts.

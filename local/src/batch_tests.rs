@@ -40,6 +40,15 @@ fn failures(ids: &[&str]) -> Outcome {
     Outcome::Answered(json!({"batchItemFailures": ids}))
 }
 
+/// A function that answers with this once, and then with success.
+fn once(n: u32, answer: &str) -> Outcome {
+    if n == 1 {
+        Outcome::of_answer(answer.as_bytes())
+    } else {
+        ok()
+    }
+}
+
 /// Runs a batch of the records 1 to 4.
 fn run(row: &Row) -> Vec<Seen> {
     let numbers = |piece: &Piece| {
@@ -163,51 +172,107 @@ fn rows() -> Vec<Row> {
             ],
         ),
         row(
-            "ReportBatchItemFailures: an empty list, null, or no such field is success",
+            "ReportBatchItemFailures: an empty list is complete success",
             reporting(),
-            |_, _| failures(&[]),
+            |_, n| once(n, r#"{"batchItemFailures": []}"#),
             vec![Invoked(all())],
         ),
         row(
-            "ReportBatchItemFailures: an empty object is success",
+            "ReportBatchItemFailures: a null list is complete success",
             reporting(),
-            |_, _| Outcome::Answered(json!({})),
+            |_, n| once(n, r#"{"batchItemFailures": null}"#),
             vec![Invoked(all())],
         ),
         row(
-            "ReportBatchItemFailures: null for the list is success",
+            "ReportBatchItemFailures: an empty object is complete success",
             reporting(),
-            |_, _| Outcome::Answered(json!({"batchItemFailures": null})),
+            |_, n| once(n, r#"{}"#),
             vec![Invoked(all())],
         ),
         row(
-            "ReportBatchItemFailures: an empty identifier fails the whole batch",
+            "ReportBatchItemFailures: an object without the list is complete success",
             reporting(),
-            |_, n| if n == 1 { failures(&["3", ""]) } else { ok() },
-            vec![Invoked(all()), Invoked(all())],
+            |_, n| once(n, r#"{"records": 4}"#),
+            vec![Invoked(all())],
         ),
         row(
-            "ReportBatchItemFailures: an unknown identifier fails the whole batch",
+            "ReportBatchItemFailures: a null answer is complete success",
             reporting(),
-            |_, n| if n == 1 { failures(&["99"]) } else { ok() },
-            vec![Invoked(all()), Invoked(all())],
+            |_, n| once(n, r#"null"#),
+            vec![Invoked(all())],
         ),
         row(
-            "ReportBatchItemFailures: a misnamed field of an item fails the whole batch",
+            "ReportBatchItemFailures: an empty answer is complete success",
+            reporting(),
+            |_, n| once(n, ""),
+            vec![Invoked(all())],
+        ),
+        row(
+            "ReportBatchItemFailures: an empty itemIdentifier is complete failure, whatever else is listed",
             reporting(),
             |_, n| {
-                if n == 1 {
-                    Outcome::Answered(json!({"batchItemFailures": [{"id": "3"}]}))
-                } else {
-                    ok()
-                }
+                once(
+                    n,
+                    r#"{"batchItemFailures": [{"itemIdentifier": "3"}, {"itemIdentifier": ""}]}"#,
+                )
             },
             vec![Invoked(all()), Invoked(all())],
+        ),
+        row(
+            "ReportBatchItemFailures: a null itemIdentifier is complete failure",
+            reporting(),
+            |_, n| once(n, r#"{"batchItemFailures": [{"itemIdentifier": null}]}"#),
+            vec![Invoked(all()), Invoked(all())],
+        ),
+        row(
+            "ReportBatchItemFailures: an itemIdentifier with a bad key name is complete failure",
+            reporting(),
+            |_, n| once(n, r#"{"batchItemFailures": [{"id": "3"}]}"#),
+            vec![Invoked(all()), Invoked(all())],
+        ),
+        row(
+            "ReportBatchItemFailures: an itemIdentifier of no record of the batch is complete failure",
+            reporting(),
+            |_, n| once(n, r#"{"batchItemFailures": [{"itemIdentifier": "99"}]}"#),
+            vec![Invoked(all()), Invoked(all())],
+        ),
+        row(
+            "ReportBatchItemFailures: a list that is none is complete failure",
+            reporting(),
+            |_, n| once(n, r#"{"batchItemFailures": {"itemIdentifier": "3"}}"#),
+            vec![Invoked(all()), Invoked(all())],
+        ),
+        row(
+            "ReportBatchItemFailures: an answer that is no JSON is complete failure",
+            reporting(),
+            |_, n| once(n, r#"processed 4 records"#),
+            vec![Invoked(all()), Invoked(all())],
+        ),
+        row(
+            "ReportBatchItemFailures: a JSON answer that is no object is complete failure",
+            reporting(),
+            |_, n| once(n, r#"[{"itemIdentifier": "3"}]"#),
+            vec![Invoked(all()), Invoked(all())],
+        ),
+        row(
+            "ReportBatchItemFailures: a complete failure is no function error, and is not bisected",
+            FailurePolicy {
+                report_batch_item_failures: true,
+                ..bisecting(Some(0))
+            },
+            |_, _| Outcome::of_answer(b"processed 4 records"),
+            vec![Invoked(all()), GivenUp(all(), RetryAttemptsExhausted)],
         ),
         row(
             "without ReportBatchItemFailures the answer is not looked at",
             FailurePolicy::default(),
             |_, _| failures(&["1"]),
+            vec![Invoked(all())],
+        ),
+        row(
+            "without ReportBatchItemFailures an answer that is no JSON is success",
+            FailurePolicy::default(),
+            |_, _| Outcome::of_answer(b"processed 4 records"),
             vec![Invoked(all())],
         ),
         row(

@@ -280,8 +280,7 @@ impl<S: RecordSource, F: Invoke, D: OnFailure> Shared<S, F, D> {
         }
         let payload = self.payload(&shard.id, &piece.records).to_string();
         match self.function.invoke(Bytes::from(payload)).await {
-            // An answer that is no JSON object or list of failures is success.
-            Ok(answer) => Outcome::Answered(serde_json::from_slice(&answer).unwrap_or(Value::Null)),
+            Ok(answer) => Outcome::of_answer(&answer),
             Err(error) => {
                 self.stats.errors.fetch_add(1, Ordering::AcqRel);
                 tracing::warn!(function = self.function.arn(), %error, "an invocation failed");

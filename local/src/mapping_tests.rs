@@ -23,7 +23,7 @@ impl RecordSource for FakeSource {
     }
 }
 
-type Handle = Box<dyn Fn(&[String]) -> Result<Value, InvokeError> + Send + Sync>;
+type Handle = Box<dyn Fn(&[String]) -> Result<Bytes, InvokeError> + Send + Sync>;
 
 struct FakeFunction {
     handle: Handle,
@@ -39,7 +39,7 @@ impl Invoke for FakeFunction {
             .map(|r| r["kinesis"]["sequenceNumber"].as_str().unwrap().to_owned())
             .collect();
         self.batches.lock().unwrap().push(numbers.clone());
-        (self.handle)(&numbers).map(|answer| Bytes::from(answer.to_string()))
+        (self.handle)(&numbers)
     }
     fn arn(&self) -> String {
         "arn:f".to_owned()
@@ -81,6 +81,15 @@ struct Setup {
 fn setup(
     name: &str,
     handle: impl Fn(&[String]) -> Result<Value, InvokeError> + Send + Sync + 'static,
+) -> Setup {
+    answering(name, move |numbers| {
+        handle(numbers).map(|answer| Bytes::from(answer.to_string()))
+    })
+}
+
+fn answering(
+    name: &str,
+    handle: impl Fn(&[String]) -> Result<Bytes, InvokeError> + Send + Sync + 'static,
 ) -> Setup {
     let file = std::env::temp_dir().join(format!(
         "freshet-mapping-{name}-{}.json",
@@ -249,4 +258,16 @@ async fn a_partial_answer_is_taken_up_where_it_says() {
     setup.config.policy.report_batch_item_failures = true;
     drop(setup.run(records(4, 1, 1)).await);
     assert_eq!(setup.batches(), [vec!["1", "2", "3", "4"], vec!["3", "4"]]);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_json_is_no_success() {
+    let first = AtomicBool::new(true);
+    let mut setup = answering("no-json", move |_| {
+        let again = first.swap(false, Ordering::AcqRel);
+        Ok(Bytes::from_static(if again { b"done" } else { b"{}" }))
+    });
+    setup.config.policy.report_batch_item_failures = true;
+    drop(setup.run(records(3, 1, 1)).await);
+    assert_eq!(setup.batches(), [["1", "2", "3"], ["1", "2", "3"]]);
 }
