@@ -87,7 +87,7 @@ pub struct Piece {
 pub enum Step {
     /// Invoke the function with this, then call [`BatchRun::finish`].
     Invoke(Piece),
-    /// Send this to the on-failure destination, then ask again.
+    /// Send this to the on-failure destination; it is done then. Ask again.
     GiveUp(Piece, Condition),
     /// Every record is done or given up.
     Done,
@@ -150,14 +150,16 @@ impl BatchRun {
         }
     }
 
-    /// Takes what the invocation of `piece` came to.
-    pub fn finish(&mut self, piece: Piece, outcome: &Outcome) {
+    /// Takes what the invocation of `piece` came to, and returns the records
+    /// that are done with it.
+    #[must_use]
+    pub fn finish(&mut self, mut piece: Piece, outcome: &Outcome) -> Vec<Record> {
         match failed_from(
             &piece.records,
             outcome,
             self.policy.report_batch_item_failures,
         ) {
-            None => {}
+            None => return piece.records,
             Some(Failed::Function) if self.policy.bisect && piece.records.len() > 1 => {
                 // Halves are no retries.
                 let mut first = piece.records;
@@ -173,11 +175,12 @@ impl BatchRun {
             }
             Some(Failed::From(from)) if from > 0 => {
                 // What came before is done: the rest begins anew.
-                let records = piece.records[from..].to_vec();
+                let records = piece.records.split_off(from);
                 self.pieces.push(Piece {
                     records,
                     retries: 0,
                 });
+                return piece.records;
             }
             Some(Failed::Function | Failed::From(_)) => {
                 if self
@@ -195,6 +198,7 @@ impl BatchRun {
                 }
             }
         }
+        Vec::new()
     }
 }
 

@@ -231,14 +231,10 @@ impl<S: RecordSource, F: Invoke, D: OnFailure> Shared<S, F, D> {
     }
 
     async fn run(&self, shard: &Shard, batch: Vec<Record>) {
-        let numbers: Vec<String> = batch
-            .iter()
-            .map(|record| record.sequence_number.clone())
-            .collect();
         let mut run = BatchRun::new(batch, self.config.policy.clone());
         loop {
             match run.next(now_ms()) {
-                Step::Done => break,
+                Step::Done => return,
                 Step::GiveUp(piece, condition) => {
                     self.stats
                         .given_up
@@ -252,23 +248,31 @@ impl<S: RecordSource, F: Invoke, D: OnFailure> Shared<S, F, D> {
                             )
                             .await;
                     }
+                    self.done(shard, &piece.records);
                 }
                 Step::Invoke(piece) => {
                     if piece.retries > 0 {
                         sleep(backoff(piece.retries)).await;
                     }
                     let outcome = self.invoke(shard, &piece).await;
-                    run.finish(piece, &outcome);
+                    let done = run.finish(piece, &outcome);
+                    self.done(shard, &done);
                 }
             }
         }
-        let checkpoint = shard.lock().finished(&numbers);
-        if let Some(number) = checkpoint {
+    }
+
+    /// Moves the shard's checkpoint, as far as every record before is done too.
+    fn done(&self, shard: &Shard, records: &[Record]) {
+        let mut progress = shard.lock();
+        if let Some(number) = progress.finished(records) {
+            // Under the lock: a lane with an older checkpoint must not come after.
             self.checkpoints.set(&shard.id, number);
         }
+        drop(progress);
         self.stats
             .finished
-            .fetch_add(numbers.len() as u64, Ordering::AcqRel);
+            .fetch_add(records.len() as u64, Ordering::AcqRel);
     }
 
     async fn invoke(&self, shard: &Shard, piece: &Piece) -> Outcome {

@@ -76,6 +76,8 @@ struct Setup {
     config: MappingConfig,
     function: Arc<FakeFunction>,
     kept: Kept,
+    /// So many of the records came long ago.
+    old: usize,
 }
 
 fn setup(
@@ -111,6 +113,7 @@ fn answering(
             batches: Mutex::default(),
         }),
         kept: Kept::default(),
+        old: 0,
     }
 }
 
@@ -121,7 +124,10 @@ impl Drop for Setup {
 }
 
 impl Setup {
-    async fn start(&self, records: Vec<Record>) -> Mapping {
+    async fn start(&self, mut records: Vec<Record>) -> Mapping {
+        for record in records.iter_mut().take(self.old) {
+            record.arrived_ms -= 3_600_000;
+        }
         let source = FakeSource(records);
         let kept = Some(self.kept.clone());
         Mapping::start(
@@ -242,6 +248,98 @@ async fn a_batch_that_is_not_done_is_delivered_again_after_a_restart() {
     let before = setup.batches().concat().len();
     drop(setup.run(records(3, 1, 1)).await);
     assert_eq!(setup.batches().concat()[before..], ["1", "2", "3"]);
+}
+
+/// Runs a mapping until its function was given these, and then another one
+/// with a function that works: what is that given?
+async fn given_after_a_restart(mut setup: Setup, keys: usize, until: &[&str]) -> Vec<String> {
+    let mapping = setup.start(records(4, keys, 1)).await;
+    for _ in 0..1_000 {
+        if setup.batches().iter().filter(|b| *b == until).count() > 1 {
+            break;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    let before = setup.batches();
+    assert!(before.iter().any(|b| b == until), "{before:?}");
+    assert!(!mapping.is_idle());
+    drop(mapping);
+    sleep(Duration::from_millis(100)).await; // its tasks end, and write the last checkpoint
+    setup.function = Arc::new(FakeFunction {
+        handle: Box::new(|_| Ok(Bytes::from_static(b"{}"))),
+        batches: Mutex::default(),
+    });
+    let mapping = setup.start(records(4, keys, 1)).await;
+    for _ in 0..1_000 {
+        if setup.batches().concat().contains(&"4".to_owned()) && mapping.is_idle() {
+            break;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert!(mapping.is_idle());
+    let mut given = setup.batches().concat();
+    given.sort();
+    given
+}
+
+#[tokio::test]
+async fn halves_that_are_done_are_not_delivered_again_after_a_restart() {
+    let mut setup = setup("halves", |numbers| {
+        if numbers.iter().any(|n| n == "4") {
+            Err(InvokeError::Exited)
+        } else {
+            Ok(Value::Null)
+        }
+    });
+    setup.config.policy.bisect = true;
+    assert_eq!(given_after_a_restart(setup, 1, &["4"]).await, ["4"]);
+}
+
+#[tokio::test]
+async fn what_a_partial_answer_finished_is_not_delivered_again_after_a_restart() {
+    let mut setup = setup("prefix", |_| {
+        Ok(json!({"batchItemFailures": [{"itemIdentifier": "3"}]}))
+    });
+    setup.config.policy.report_batch_item_failures = true;
+    assert_eq!(
+        given_after_a_restart(setup, 1, &["3", "4"]).await,
+        ["3", "4"]
+    );
+}
+
+#[tokio::test]
+async fn what_is_given_up_is_not_delivered_again_after_a_restart() {
+    let mut setup = setup("given-up", |_| Err(InvokeError::Exited));
+    setup.config.policy = FailurePolicy {
+        max_age_ms: Some(60_000),
+        ..FailurePolicy::default()
+    };
+    // The first two are too old.
+    setup.old = 2;
+    assert_eq!(
+        given_after_a_restart(setup, 1, &["3", "4"]).await,
+        ["3", "4"]
+    );
+}
+
+#[tokio::test]
+async fn a_checkpoint_stays_before_a_record_that_another_lane_has_not_finished() {
+    let lanes = ["k0", "k1"].map(|key| lane_of(key, 2));
+    assert_ne!(lanes[0], lanes[1], "two lanes are used");
+    // The records 1 and 3 have one key, 2 and 4 the other.
+    let mut setup = setup("lane", |numbers| {
+        if numbers.iter().any(|n| n == "1") {
+            Err(InvokeError::Exited)
+        } else {
+            Ok(Value::Null)
+        }
+    });
+    setup.config.parallelization_factor = 2;
+    setup.config.policy.bisect = true;
+    assert_eq!(
+        given_after_a_restart(setup, 2, &["1"]).await,
+        ["1", "2", "3", "4"]
+    );
 }
 
 #[tokio::test]

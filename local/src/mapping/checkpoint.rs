@@ -1,5 +1,6 @@
 //! How far each shard is done, across restarts.
 
+use crate::batch::Record;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,8 +26,9 @@ impl Progress {
     }
 
     /// The new checkpoint, if it moved.
-    pub(super) fn finished(&mut self, numbers: &[String]) -> Option<String> {
-        self.finished.extend(numbers.iter().cloned());
+    pub(super) fn finished(&mut self, records: &[Record]) -> Option<String> {
+        let numbers = records.iter().map(|record| record.sequence_number.clone());
+        self.finished.extend(numbers);
         let mut checkpoint = None;
         while let Some(first) = self.in_order.front() {
             if !self.finished.remove(first) {
@@ -139,9 +141,19 @@ mod tests {
     fn the_checkpoint_waits_for_the_first_unfinished_record() {
         let mut progress = Progress::default();
         (1..=4).for_each(|n: u32| progress.started(&n.to_string()));
-        assert_eq!(progress.finished(&["2".into(), "3".into()]), None);
-        assert_eq!(progress.finished(&["1".into()]).as_deref(), Some("3"));
-        assert_eq!(progress.finished(&["4".into()]).as_deref(), Some("4"));
+        let mut finish = |numbers: &[&str]| {
+            let record = |number: &&str| Record {
+                sequence_number: (*number).to_owned(),
+                partition_key: String::new(),
+                data: String::new(),
+                arrived_ms: 0,
+            };
+            progress.finished(&numbers.iter().map(record).collect::<Vec<_>>())
+        };
+        assert_eq!(finish(&["2", "3"]), None);
+        assert_eq!(finish(&[]), None);
+        assert_eq!(finish(&["1"]).as_deref(), Some("3"));
+        assert_eq!(finish(&["4"]).as_deref(), Some("4"));
     }
 
     #[test]
