@@ -138,7 +138,17 @@ impl Mapping {
     /// Whether everything that was read is finished.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.stats.read.load(Ordering::Acquire) == self.stats.finished.load(Ordering::Acquire)
+        self.stats.is_idle()
+    }
+}
+
+impl Stats {
+    fn is_idle(&self) -> bool {
+        // In this order: what is read and finished between the two would
+        // otherwise make up for what was read before and is not finished.
+        let finished = self.finished.load(Ordering::Acquire);
+        let read = self.read.load(Ordering::Acquire);
+        finished == read
     }
 }
 

@@ -252,7 +252,7 @@ async fn a_batch_that_is_not_done_is_delivered_again_after_a_restart() {
 
 /// Runs a mapping until its function was given these, and then another one
 /// with a function that works: what is that given?
-async fn given_after_a_restart(mut setup: Setup, keys: usize, until: &[&str]) -> Vec<String> {
+async fn given_after_a_restart(setup: &mut Setup, keys: usize, until: &[&str]) -> Vec<String> {
     let mapping = setup.start(records(4, keys, 1)).await;
     for _ in 0..1_000 {
         if setup.batches().iter().filter(|b| *b == until).count() > 1 {
@@ -292,7 +292,7 @@ async fn halves_that_are_done_are_not_delivered_again_after_a_restart() {
         }
     });
     setup.config.policy.bisect = true;
-    assert_eq!(given_after_a_restart(setup, 1, &["4"]).await, ["4"]);
+    assert_eq!(given_after_a_restart(&mut setup, 1, &["4"]).await, ["4"]);
 }
 
 #[tokio::test]
@@ -302,13 +302,13 @@ async fn what_a_partial_answer_finished_is_not_delivered_again_after_a_restart()
     });
     setup.config.policy.report_batch_item_failures = true;
     assert_eq!(
-        given_after_a_restart(setup, 1, &["3", "4"]).await,
+        given_after_a_restart(&mut setup, 1, &["3", "4"]).await,
         ["3", "4"]
     );
 }
 
 #[tokio::test]
-async fn what_is_given_up_is_not_delivered_again_after_a_restart() {
+async fn what_is_given_up_is_not_given_up_again_after_a_restart() {
     let mut setup = setup("given-up", |_| Err(InvokeError::Exited));
     setup.config.policy = FailurePolicy {
         max_age_ms: Some(60_000),
@@ -317,9 +317,11 @@ async fn what_is_given_up_is_not_delivered_again_after_a_restart() {
     // The first two are too old.
     setup.old = 2;
     assert_eq!(
-        given_after_a_restart(setup, 1, &["3", "4"]).await,
+        given_after_a_restart(&mut setup, 1, &["3", "4"]).await,
         ["3", "4"]
     );
+    let kept = setup.kept.0.lock().unwrap().clone();
+    assert_eq!((kept.len(), kept[0].0.as_str()), (1, "RecordAgeExceeded"));
 }
 
 #[tokio::test]
@@ -337,7 +339,7 @@ async fn a_checkpoint_stays_before_a_record_that_another_lane_has_not_finished()
     setup.config.parallelization_factor = 2;
     setup.config.policy.bisect = true;
     assert_eq!(
-        given_after_a_restart(setup, 2, &["1"]).await,
+        given_after_a_restart(&mut setup, 2, &["1"]).await,
         ["1", "2", "3", "4"]
     );
 }
