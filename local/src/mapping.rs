@@ -206,6 +206,7 @@ impl<S: RecordSource, F: Invoke, D: OnFailure> Shared<S, F, D> {
                 }
             }
             sleep(Duration::from_millis(idle_ms)).await;
+            self.checkpoints.write_if_due();
         }
     }
 

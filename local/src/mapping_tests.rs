@@ -229,6 +229,25 @@ async fn a_restart_goes_on_after_the_checkpoint() {
 }
 
 #[tokio::test]
+async fn the_last_checkpoint_is_written_also_when_nothing_follows() {
+    let setup = setup("written", |_| Ok(Value::Null));
+    let mapping = setup.run(records(20, 3, 1)).await;
+    let written = || -> Value {
+        let bytes = std::fs::read(&setup.config.checkpoint_file).unwrap_or_default();
+        let file: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        file["shards"]["shardId-000000000000"]["sequence_number"].clone()
+    };
+    for _ in 0..1_000 {
+        if written() == "20" {
+            break;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(written(), "20");
+    drop(mapping);
+}
+
+#[tokio::test]
 async fn a_batch_that_is_not_done_is_delivered_again_after_a_restart() {
     let fail = Arc::new(AtomicBool::new(true));
     let failing = Arc::clone(&fail);

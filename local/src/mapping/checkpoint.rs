@@ -59,7 +59,14 @@ struct ShardCheckpoint {
 #[derive(Debug)]
 pub(super) struct Checkpoints {
     path: PathBuf,
-    state: Mutex<(BTreeMap<String, ShardCheckpoint>, Instant)>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    shards: BTreeMap<String, ShardCheckpoint>,
+    written_at: Instant,
+    unwritten: bool,
 }
 
 impl Checkpoints {
@@ -81,31 +88,45 @@ impl Checkpoints {
             .unwrap_or_else(Instant::now);
         Ok(Self {
             path,
-            state: Mutex::new((shards, long_ago)),
+            state: Mutex::new(State {
+                shards,
+                written_at: long_ago,
+                unwritten: false,
+            }),
         })
     }
 
     pub(super) fn of(&self, shard: &str) -> Option<String> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state
-            .0
-            .get(shard)
-            .map(|checkpoint| checkpoint.sequence_number.clone())
+        let state = self.lock();
+        let checkpoint = state.shards.get(shard)?;
+        Some(checkpoint.sequence_number.clone())
     }
 
     pub(super) fn set(&self, shard: &str, sequence_number: String) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.0.insert(
-            shard.to_owned(),
-            ShardCheckpoint {
-                sequence_number,
-                window: None,
-            },
-        );
-        if state.1.elapsed() >= WRITE_EVERY {
-            state.1 = Instant::now();
-            self.write(&state.0);
+        let checkpoint = ShardCheckpoint {
+            sequence_number,
+            window: None,
+        };
+        let mut state = self.lock();
+        state.shards.insert(shard.to_owned(), checkpoint);
+        state.unwritten = true;
+        drop(state);
+        self.write_if_due();
+    }
+
+    /// Writes what has changed, unless the last time was a moment ago. To be called now
+    /// and then, as the last change has no other that brings it along.
+    pub(super) fn write_if_due(&self) {
+        let mut state = self.lock();
+        if state.unwritten && state.written_at.elapsed() >= WRITE_EVERY {
+            state.written_at = Instant::now();
+            state.unwritten = false;
+            self.write(&state.shards);
         }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An older checkpoint only means that records are delivered again, so a
@@ -128,8 +149,7 @@ impl Checkpoints {
 
 impl Drop for Checkpoints {
     fn drop(&mut self) {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        self.write(&state.0);
+        self.write(&self.lock().shards);
     }
 }
 
