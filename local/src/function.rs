@@ -319,4 +319,4 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 #[cfg(test)]
 #[path = "function_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -5,10 +5,10 @@ use super::*;
 use reqwest::StatusCode;
 use std::os::unix::fs::PermissionsExt as _;
 
-struct Setup {
-    function: Arc<Function>,
+pub(crate) struct Setup {
+    pub(crate) function: Arc<Function>,
     folder: PathBuf,
-    http: reqwest::Client,
+    pub(crate) http: reqwest::Client,
 }
 
 impl Drop for Setup {
@@ -17,7 +17,7 @@ impl Drop for Setup {
     }
 }
 
-fn setup(name: &str, timeout: Duration, max_concurrency: usize) -> Setup {
+pub(crate) fn setup(name: &str, timeout: Duration, max_concurrency: usize) -> Setup {
     let folder =
         std::env::temp_dir().join(format!("freshet-function-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
@@ -66,6 +66,10 @@ impl Setup {
 
     /// The invocation that the `n`-th environment is given.
     async fn given(&self, n: usize) -> String {
+        self.given_with_payload(n).await.0
+    }
+
+    pub(crate) async fn given_with_payload(&self, n: usize) -> (String, Bytes) {
         until("an environment", || self.addresses().len() > n).await;
         let invocation = format!(
             "http://{}/2018-06-01/runtime/invocation",
@@ -74,11 +78,12 @@ impl Setup {
         let next = self.http.get(format!("{invocation}/next"));
         let next = tokio::time::timeout(Duration::from_secs(30), next.send());
         let next = next.await.expect("no invocation in 30 s").unwrap();
-        let id = next.headers()["lambda-runtime-aws-request-id"].to_str();
-        format!("{invocation}/{}", id.unwrap())
+        let id = next.headers()["lambda-runtime-aws-request-id"].clone();
+        let payload = next.bytes().await.unwrap();
+        (format!("{invocation}/{}", id.to_str().unwrap()), payload)
     }
 
-    async fn respond(&self, invocation: &str, body: &'static str) -> StatusCode {
+    pub(crate) async fn respond(&self, invocation: &str, body: &'static str) -> StatusCode {
         let response = self
             .http
             .post(format!("{invocation}/response"))
