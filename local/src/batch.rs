@@ -1,6 +1,7 @@
 //! What happens to a batch: the rules of an event source mapping for streams,
 //! as a state machine without I/O or clock. Source: AWS Lambda Developer
-//! Guide, "Using Lambda to process records from Amazon Kinesis Data Streams".
+//! Guide, "Using Lambda to process records from Amazon Kinesis Data Streams"
+//! and "Configuring partial batch response with Kinesis Data Streams and Lambda".
 
 use serde_json::Value;
 
@@ -35,8 +36,21 @@ pub struct FailurePolicy {
 pub enum Outcome {
     /// The function answered with this.
     Answered(Value),
+    /// The function answered with something that is no JSON.
+    Unreadable,
     /// The function failed, timed out or went away.
     FunctionError,
+}
+
+impl Outcome {
+    /// What an answer is; an empty one is null.
+    #[must_use]
+    pub fn of_answer(answer: &[u8]) -> Self {
+        if answer.trim_ascii().is_empty() {
+            return Self::Answered(Value::Null);
+        }
+        serde_json::from_slice(answer).map_or(Self::Unreadable, Self::Answered)
+    }
 }
 
 /// Why records are given up: `condition` of the invocation record.
@@ -73,7 +87,7 @@ pub struct Piece {
 pub enum Step {
     /// Invoke the function with this, then call [`BatchRun::finish`].
     Invoke(Piece),
-    /// Send this to the on-failure destination, then ask again.
+    /// Send this to the on-failure destination; it is done then. Ask again.
     GiveUp(Piece, Condition),
     /// Every record is done or given up.
     Done,
@@ -136,14 +150,16 @@ impl BatchRun {
         }
     }
 
-    /// Takes what the invocation of `piece` came to.
-    pub fn finish(&mut self, piece: Piece, outcome: &Outcome) {
+    /// Takes what the invocation of `piece` came to, and returns the records
+    /// that are done with it.
+    #[must_use]
+    pub fn finish(&mut self, mut piece: Piece, outcome: &Outcome) -> Vec<Record> {
         match failed_from(
             &piece.records,
             outcome,
             self.policy.report_batch_item_failures,
         ) {
-            None => {}
+            None => return piece.records,
             Some(Failed::Function) if self.policy.bisect && piece.records.len() > 1 => {
                 // Halves are no retries.
                 let mut first = piece.records;
@@ -159,11 +175,12 @@ impl BatchRun {
             }
             Some(Failed::From(from)) if from > 0 => {
                 // What came before is done: the rest begins anew.
-                let records = piece.records[from..].to_vec();
+                let records = piece.records.split_off(from);
                 self.pieces.push(Piece {
                     records,
                     retries: 0,
                 });
+                return piece.records;
             }
             Some(Failed::Function | Failed::From(_)) => {
                 if self
@@ -181,6 +198,7 @@ impl BatchRun {
                 }
             }
         }
+        Vec::new()
     }
 }
 
@@ -191,12 +209,14 @@ enum Failed {
 
 /// From which record on the batch failed, if it did.
 fn failed_from(records: &[Record], outcome: &Outcome, reports: bool) -> Option<Failed> {
-    let Outcome::Answered(answer) = outcome else {
-        return Some(Failed::Function);
+    // The guide lists what is a complete success: an empty or null list, an
+    // empty or null answer. "All other results" are a complete failure.
+    let answer = match outcome {
+        Outcome::FunctionError => return Some(Failed::Function),
+        Outcome::Answered(_) | Outcome::Unreadable if !reports => return None,
+        Outcome::Answered(answer) => answer,
+        Outcome::Unreadable => return Some(Failed::From(0)),
     };
-    if !reports {
-        return None;
-    }
     let failures = match answer {
         Value::Null => return None,
         Value::Object(fields) => match fields.get("batchItemFailures") {
@@ -204,7 +224,7 @@ fn failed_from(records: &[Record], outcome: &Outcome, reports: bool) -> Option<F
             Some(Value::Array(failures)) => failures,
             Some(_) => return Some(Failed::From(0)),
         },
-        _ => return None,
+        _ => return Some(Failed::From(0)),
     };
     // An identifier that is empty, null, missing or of no record of the batch
     // makes the whole batch a failure; otherwise the lowest one counts.

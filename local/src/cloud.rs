@@ -1,7 +1,7 @@
 //! Everything that a deployed stack needs to run on one machine.
 
 use crate::function::{Function, FunctionConfig, LogLine};
-use crate::http_api::{ApiConfig, HttpApi, Route};
+use crate::http_api::{ApiConfig, HttpApi, INTEGRATION_TIMEOUT, Route};
 use crate::kinesis::KinesisSource;
 use crate::mapping::{Mapping, MappingConfig, S3OnFailure};
 use crate::stack::DeployedStack;
@@ -142,6 +142,7 @@ impl LocalCloud {
             routes,
             cors: stack.cors,
             trust_forwarded_for: true,
+            integration_timeout: INTEGRATION_TIMEOUT,
         };
         let api = HttpApi::start(config, options.http_port).await?;
         Ok(Self {

@@ -1,13 +1,22 @@
 //! An HTTP proxy that breaks things on purpose: refuses requests, changes
-//! answers, or does something between an answer and its delivery.
+//! answers, or does something between an answer and its delivery. An upstream
+//! that cannot be reached or breaks off looks so through it, too.
 
 use axum::Router;
 use axum::body::{Bytes, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use axum::serve::{IncomingStream, Listener};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::net::TcpListener;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 /// A request as a rule sees it.
@@ -72,7 +81,9 @@ impl FaultProxy {
         let app = Router::new().fallback(pass).with_state(Arc::clone(&proxy));
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let server = tokio::spawn(async move { drop(axum::serve(listener, app).await) });
+        let service = app.into_make_service_with_connect_info::<Line>();
+        let listener = Breakable(listener);
+        let server = tokio::spawn(async move { drop(axum::serve(listener, service).await) });
         Ok(Self { url, proxy, server })
     }
 
@@ -95,7 +106,84 @@ impl FaultProxy {
     }
 }
 
-async fn pass(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
+/// A connection's line: once it is cut, no byte of an answer gets out.
+#[derive(Clone, Default)]
+struct Line {
+    cut: Arc<AtomicBool>,
+}
+
+impl Line {
+    /// What is answered here never arrives.
+    fn cut(&self) -> Response {
+        self.cut.store(true, Ordering::Release);
+        StatusCode::BAD_GATEWAY.into_response()
+    }
+}
+
+impl Connected<IncomingStream<'_, Breakable>> for Line {
+    fn connect_info(stream: IncomingStream<'_, Breakable>) -> Self {
+        stream.io().line.clone()
+    }
+}
+
+struct Breakable(TcpListener);
+
+struct Connection {
+    stream: TcpStream,
+    line: Line,
+}
+
+impl Listener for Breakable {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        let (stream, address) = Listener::accept(&mut self.0).await;
+        let line = Line::default();
+        (Connection { stream, line }, address)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.line.cut.load(Ordering::Acquire) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+async fn pass(
+    State(proxy): State<Arc<Proxy>>,
+    ConnectInfo(line): ConnectInfo<Line>,
+    request: Request,
+) -> Response {
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, 64 * 1024 * 1024).await else {
         return StatusCode::BAD_REQUEST.into_response();
@@ -143,17 +231,17 @@ async fn pass(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
         .send()
         .await;
     let Ok(answer) = answer else {
-        return StatusCode::BAD_GATEWAY.into_response();
+        return line.cut();
     };
     let status = answer.status();
     let content_type = answer.headers().get(header::CONTENT_TYPE).cloned();
     let Ok(mut body) = answer.bytes().await else {
-        return StatusCode::BAD_GATEWAY.into_response();
+        return line.cut();
     };
     if let Some(then) = then {
         match then(body) {
             Some(changed) => body = changed,
-            None => return StatusCode::BAD_GATEWAY.into_response(),
+            None => return line.cut(),
         }
     }
     let mut response = (status, body).into_response();
@@ -161,4 +249,48 @@ async fn pass(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
         response.headers_mut().insert(header::CONTENT_TYPE, value);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn upstream() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let app = Router::new().fallback(|body: Bytes| async { body });
+        tokio::spawn(async move { drop(axum::serve(listener, app).await) });
+        url
+    }
+
+    #[tokio::test]
+    async fn breaking_off_leaves_no_answer_and_hurts_no_other_request() {
+        let proxy = FaultProxy::start(&upstream().await).await.unwrap();
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let post = |body: &'static str| http.post(&proxy.url).body(body).send();
+        assert_eq!(post("1").await.unwrap().text().await.unwrap(), "1");
+        proxy.set(|seen| Verdict::Change(seen.body.clone(), Box::new(|_| None)));
+        let error = post("2").await.unwrap_err();
+        assert!(error.is_request() && !error.is_connect(), "{error:?}");
+        proxy.set(|_| Verdict::Answer(503, Bytes::from_static(b"{}")));
+        assert_eq!(post("3").await.unwrap().status(), 503);
+        proxy.set(|_| {
+            let changed = Box::new(|answer: Bytes| Some([&answer[..], b"!"].concat().into()));
+            Verdict::Change(Bytes::from_static(b"5"), changed)
+        });
+        assert_eq!(post("4").await.unwrap().text().await.unwrap(), "5!");
+        proxy.clear();
+        assert_eq!(post("6").await.unwrap().text().await.unwrap(), "6");
+    }
+
+    #[tokio::test]
+    async fn an_upstream_that_is_not_there_gives_no_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let proxy = FaultProxy::start(&url).await.unwrap();
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let error = http.get(&proxy.url).send().await.unwrap_err();
+        assert!(error.is_request() && !error.is_connect(), "{error:?}");
+    }
 }

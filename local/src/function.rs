@@ -61,8 +61,13 @@ pub struct LogLine {
 
 /// A function that can be invoked.
 pub struct Function {
+    pool: Arc<Pool>,
+}
+
+/// A function's environments. Invocations share it, as they may outlive their callers.
+struct Pool {
     config: FunctionConfig,
-    concurrency: Semaphore,
+    concurrency: Arc<Semaphore>,
     idle: Mutex<Vec<Arc<Environment>>>,
     all: Mutex<Vec<Arc<Environment>>>,
     logs: broadcast::Sender<LogLine>,
@@ -80,40 +85,91 @@ impl Function {
     /// A function without environments yet. Its lines go to `logs` too.
     #[must_use]
     pub fn new(config: FunctionConfig, logs: broadcast::Sender<LogLine>) -> Self {
-        let concurrency = Semaphore::new(config.max_concurrency);
+        let concurrency = Arc::new(Semaphore::new(config.max_concurrency));
         Self {
-            config,
-            concurrency,
-            idle: Mutex::default(),
-            all: Mutex::default(),
-            logs,
+            pool: Arc::new(Pool {
+                config,
+                concurrency,
+                idle: Mutex::default(),
+                all: Mutex::default(),
+                logs,
+            }),
         }
     }
 
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.config.name
+        &self.pool.config.name
     }
 
     /// Its ARN.
     #[must_use]
     pub fn arn(&self) -> String {
+        self.pool.arn()
+    }
+
+    /// Invokes it and waits for the response. One environment handles one
+    /// invocation at a time; one that fails to answer is ended.
+    ///
+    /// An invocation that has begun goes on when its caller stops waiting, as
+    /// it does on AWS; its environment is free again when it answers.
+    ///
+    /// # Errors
+    /// [`InvokeError`] if there is no response.
+    pub async fn invoke(&self, payload: Bytes) -> Result<Bytes, InvokeError> {
+        let Ok(permit) = Arc::clone(&self.pool.concurrency).acquire_owned().await else {
+            return Err(InvokeError::Exited);
+        };
+        let pool = Arc::clone(&self.pool);
+        let invocation = tokio::spawn(async move {
+            let outcome = pool.invoke(payload).await;
+            drop(permit);
+            outcome
+        });
+        invocation.await.unwrap_or(Err(InvokeError::Exited))
+    }
+
+    /// The processes of its environments.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        let all = lock(&self.pool.all);
+        all.iter()
+            .filter(|e| e.alive.load(Ordering::Acquire))
+            .map(|e| e.pid)
+            .collect()
+    }
+
+    /// Ends every environment, whatever it is doing.
+    pub fn kill_environments(&self) {
+        lock(&self.pool.idle).clear();
+        for environment in lock(&self.pool.all).iter() {
+            environment.kill.notify_one();
+        }
+    }
+
+    /// Ends every environment and waits until its process is gone.
+    pub async fn shutdown(&self) {
+        self.pool.concurrency.close();
+        self.kill_environments();
+        for _ in 0..200 {
+            if self.pids().is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Pool {
+    fn arn(&self) -> String {
         format!(
             "arn:aws:lambda:{REGION}:{ACCOUNT}:function:{}",
             self.config.name
         )
     }
 
-    /// Invokes it and waits for the response. One environment handles one
-    /// invocation at a time; one that fails to answer is ended.
-    ///
-    /// # Errors
-    /// [`InvokeError`] if there is no response.
-    pub async fn invoke(&self, payload: Bytes) -> Result<Bytes, InvokeError> {
-        let Ok(_permit) = self.concurrency.acquire().await else {
-            return Err(InvokeError::Exited);
-        };
+    async fn invoke(&self, payload: Bytes) -> Result<Bytes, InvokeError> {
         let environment = match self.take_idle() {
             Some(environment) => environment,
             None => self.start_environment().await?,
@@ -146,36 +202,6 @@ impl Function {
         }
     }
 
-    /// The processes of its environments.
-    #[must_use]
-    pub fn pids(&self) -> Vec<u32> {
-        let all = lock(&self.all);
-        all.iter()
-            .filter(|e| e.alive.load(Ordering::Acquire))
-            .map(|e| e.pid)
-            .collect()
-    }
-
-    /// Ends every environment, whatever it is doing.
-    pub fn kill_environments(&self) {
-        lock(&self.idle).clear();
-        for environment in lock(&self.all).iter() {
-            environment.kill.notify_one();
-        }
-    }
-
-    /// Ends every environment and waits until its process is gone.
-    pub async fn shutdown(&self) {
-        self.concurrency.close();
-        self.kill_environments();
-        for _ in 0..200 {
-            if self.pids().is_empty() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
     fn take_idle(&self) -> Option<Arc<Environment>> {
         let mut idle = lock(&self.idle);
         while let Some(environment) = idle.pop() {
@@ -189,6 +215,11 @@ impl Function {
     async fn start_environment(&self) -> Result<Arc<Environment>, InvokeError> {
         let start = |error: std::io::Error| InvokeError::Start(error.to_string());
         let api = RuntimeApi::start(self.arn()).await.map_err(start)?;
+        // Under the lock, so that a shutdown sees it, or it the shutdown.
+        let mut all = lock(&self.all);
+        if self.concurrency.is_closed() {
+            return Err(InvokeError::Exited);
+        }
         let mut child = self.command(&api.address).spawn().map_err(start)?;
         let pid = child.id().unwrap_or(0);
         self.collect_output(&mut child);
@@ -199,7 +230,6 @@ impl Function {
             kill: Notify::new(),
             gone: Notify::new(),
         });
-        let mut all = lock(&self.all);
         all.retain(|e| e.alive.load(Ordering::Acquire));
         all.push(Arc::clone(&environment));
         drop(all);
@@ -286,3 +316,7 @@ async fn copy_lines(
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+#[path = "function_tests.rs"]
+pub(crate) mod tests;

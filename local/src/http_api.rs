@@ -2,7 +2,9 @@
 //! Developer Guide, "Create AWS Lambda proxy integrations for HTTP APIs" and
 //! "Configure CORS for HTTP APIs".
 
-use crate::function::{Function, InvokeError};
+mod routing;
+
+use crate::function::Function;
 use crate::mapping::now_ms;
 use anyhow::Context as _;
 use axum::Router;
@@ -12,18 +14,24 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use routing::{Parameters, RouteKey};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 /// The largest request body.
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 /// The largest payload of an invocation.
 const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
+
+/// The longest that an HTTP API waits for an integration, and its default.
+pub const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// `CorsConfiguration` of the API.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -46,7 +54,7 @@ pub struct Cors {
 /// One route of the API.
 #[derive(Clone)]
 pub struct Route {
-    /// `POST /v1/events`, or `$default`.
+    /// `POST /v1/events`, `GET /v1/things/{name}`, `ANY /{proxy+}`, or `$default`.
     pub key: String,
     /// Who answers.
     pub function: Arc<Function>,
@@ -62,6 +70,14 @@ pub struct ApiConfig {
     /// Take the caller's address from `X-Forwarded-For`. AWS never does; here
     /// it lets local traffic come from somewhere on the map.
     pub trust_forwarded_for: bool,
+    /// How long a function is waited for; it may go on after that.
+    pub integration_timeout: Duration,
+}
+
+struct Api {
+    config: ApiConfig,
+    /// In the order of the routes.
+    keys: Vec<RouteKey>,
 }
 
 /// A listening API; dropping it stops it.
@@ -81,9 +97,14 @@ impl HttpApi {
     /// Listens on a loopback port; 0 chooses a free one.
     ///
     /// # Errors
-    /// If the port is taken.
+    /// If the port is taken, or a route's key is none.
     pub async fn start(config: ApiConfig, port: u16) -> anyhow::Result<Self> {
-        let app = Router::new().fallback(answer).with_state(Arc::new(config));
+        let parsed = config.routes.iter().map(|route| {
+            RouteKey::parse(&route.key).with_context(|| format!("the route {}", route.key))
+        });
+        let keys = parsed.collect::<anyhow::Result<_>>()?;
+        let api = Arc::new(Api { config, keys });
+        let app = Router::new().fallback(answer).with_state(api);
         let listener = TcpListener::bind(("127.0.0.1", port))
             .await
             .with_context(|| format!("port {port}"))?;
@@ -95,7 +116,7 @@ impl HttpApi {
 }
 
 async fn answer(
-    State(api): State<Arc<ApiConfig>>,
+    State(api): State<Arc<Api>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
@@ -109,50 +130,53 @@ async fn answer(
         && request
             .headers()
             .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = match &api.cors {
+    let mut response = match &api.config.cors {
         Some(_) if preflight => StatusCode::NO_CONTENT.into_response(),
         _ => route(&api, peer, request).await,
     };
-    if let Some(cors) = &api.cors {
+    if let Some(cors) = &api.config.cors {
         set_cors(cors, origin.as_deref(), preflight, response.headers_mut());
     }
     response
 }
 
-async fn route(api: &ApiConfig, peer: SocketAddr, request: Request) -> Response {
-    let wanted = format!("{} {}", request.method(), request.uri().path());
-    let found = |key: &str| api.routes.iter().find(|route| route.key == key);
-    let Some(route) = found(&wanted).or_else(|| found("$default")) else {
+async fn route(api: &Api, peer: SocketAddr, request: Request) -> Response {
+    let config = &api.config;
+    let chosen = routing::choose(api.keys.iter(), request.method(), request.uri().path());
+    let Some((index, parameters)) = chosen else {
         return message(StatusCode::NOT_FOUND, "Not Found");
     };
+    let route = &config.routes[index];
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
         return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
     };
-    let source_ip = forwarded_for(api, &parts.headers).unwrap_or_else(|| peer.ip());
-    let payload = event(&route.key, &parts, &body, source_ip).to_string();
+    let source_ip = forwarded_for(config, &parts.headers).unwrap_or_else(|| peer.ip());
+    let payload = event(&route.key, &parameters, &parts, &body, source_ip).to_string();
     if payload.len() > MAX_PAYLOAD_BYTES {
         return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
     }
-    match route.function.invoke(Bytes::from(payload)).await {
-        Ok(answer) => response(&answer),
-        Err(InvokeError::TimedOut(_)) => {
-            message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
-        }
-        Err(_) => message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+    let invocation = route.function.invoke(Bytes::from(payload));
+    match timeout(config.integration_timeout, invocation).await {
+        Ok(Ok(answer)) => response(&answer),
+        // Also a function that timed out: to the API it answered with an error.
+        Ok(Err(_)) => message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+        // The guide does not name the status; this is what HTTP APIs are seen to answer.
+        Err(_) => message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
     }
 }
 
-fn forwarded_for(api: &ApiConfig, headers: &HeaderMap) -> Option<IpAddr> {
+fn forwarded_for(config: &ApiConfig, headers: &HeaderMap) -> Option<IpAddr> {
     let value = headers
         .get("x-forwarded-for")
-        .filter(|_| api.trust_forwarded_for)?;
+        .filter(|_| config.trust_forwarded_for)?;
     value.to_str().ok()?.split(',').next()?.trim().parse().ok()
 }
 
 /// The request as payload 2.0.
 fn event(
     route_key: &str,
+    parameters: &Parameters,
     parts: &axum::http::request::Parts,
     body: &Bytes,
     source_ip: IpAddr,
@@ -197,6 +221,9 @@ fn event(
         },
         "isBase64Encoded": false,
     });
+    if !parameters.is_empty() {
+        event["pathParameters"] = json!(parameters);
+    }
     if !cookies.is_empty() {
         event["cookies"] = json!(cookies);
     }
@@ -347,6 +374,7 @@ fn set_cors(cors: &Cors, origin: Option<&str>, preflight: bool, headers: &mut He
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::function::tests::{Setup, setup};
 
     fn parts(headers: &[(&str, &str)]) -> axum::http::request::Parts {
         let mut request = Request::builder().method("POST").uri("/v1/events?a=1&b");
@@ -359,6 +387,7 @@ mod tests {
     fn event_of(headers: &[(&str, &str)], body: &'static [u8]) -> Value {
         event(
             "POST /v1/events",
+            &Parameters::new(),
             &parts(headers),
             &Bytes::from_static(body),
             "192.0.2.1".parse().unwrap(),
@@ -387,6 +416,7 @@ mod tests {
         assert_eq!(event["rawQueryString"], "a=1&b");
         assert_eq!(event["requestContext"]["http"]["sourceIp"], "192.0.2.1");
         assert_eq!(event.get("headers").and_then(|h| h.get("cookie")), None);
+        assert_eq!(event.get("pathParameters"), None);
     }
 
     #[test]
@@ -462,5 +492,69 @@ mod tests {
         );
         assert!(headers(Some("https://b.example"), true).is_empty());
         assert!(headers(None, false).is_empty());
+    }
+
+    async fn api(setup: &Setup, key: &str, integration_timeout: Duration) -> HttpApi {
+        let route = |key: &str| Route {
+            key: key.to_owned(),
+            function: Arc::clone(&setup.function),
+        };
+        let config = ApiConfig {
+            routes: vec![route("$default"), route(key)],
+            cors: None,
+            trust_forwarded_for: false,
+            integration_timeout,
+        };
+        HttpApi::start(config, 0).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_request_takes_its_route_with_the_paths_variables() {
+        let setup = setup("route", Duration::from_secs(60), 1);
+        let api = api(&setup, "GET /v1/x/{name}", INTEGRATION_TIMEOUT).await;
+        let url = format!("{}/v1/x/top%20pages?a=1", api.url);
+        let request = tokio::spawn(setup.http.get(url).send());
+        let (invocation, payload) = setup.given_with_payload(0).await;
+        let event: Value = serde_json::from_slice(&payload).unwrap();
+        assert_eq!(
+            (&event["routeKey"], &event["requestContext"]["routeKey"]),
+            (&json!("GET /v1/x/{name}"), &json!("GET /v1/x/{name}"))
+        );
+        assert_eq!(event["pathParameters"], json!({"name": "top pages"}));
+        setup.respond(&invocation, "{\"statusCode\":201}").await;
+        assert_eq!(request.await.unwrap().unwrap().status(), 201);
+        setup.function.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn a_function_that_times_out_is_an_error_and_one_that_takes_too_long_is_unavailable() {
+        for (name, function_s, api_s, status, text) in [
+            ("times-out", 1, 60, 500, "Internal Server Error"),
+            ("takes-long", 60, 1, 503, "Service Unavailable"),
+        ] {
+            let setup = setup(name, Duration::from_secs(function_s), 1);
+            let api = api(&setup, "GET /x", Duration::from_secs(api_s)).await;
+            let answer = setup.http.get(format!("{}/x", api.url)).send();
+            let answer = answer.await.unwrap();
+            assert_eq!(answer.status(), status, "{name}");
+            let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+            assert_eq!(body, json!({"message": text}));
+            setup.function.shutdown().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_none_is_refused() {
+        let setup = setup("key", Duration::from_secs(1), 1);
+        let config = ApiConfig {
+            routes: vec![Route {
+                key: "GET /{a+}/b".into(),
+                function: Arc::clone(&setup.function),
+            }],
+            cors: None,
+            trust_forwarded_for: false,
+            integration_timeout: INTEGRATION_TIMEOUT,
+        };
+        assert!(HttpApi::start(config, 0).await.is_err());
     }
 }

@@ -138,7 +138,17 @@ impl Mapping {
     /// Whether everything that was read is finished.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.stats.read.load(Ordering::Acquire) == self.stats.finished.load(Ordering::Acquire)
+        self.stats.is_idle()
+    }
+}
+
+impl Stats {
+    fn is_idle(&self) -> bool {
+        // In this order: what is read and finished between the two would
+        // otherwise make up for what was read before and is not finished.
+        let finished = self.finished.load(Ordering::Acquire);
+        let read = self.read.load(Ordering::Acquire);
+        finished == read
     }
 }
 
@@ -196,6 +206,7 @@ impl<S: RecordSource, F: Invoke, D: OnFailure> Shared<S, F, D> {
                 }
             }
             sleep(Duration::from_millis(idle_ms)).await;
+            self.checkpoints.write_if_due();
         }
     }
 
@@ -231,14 +242,10 @@ impl<S: RecordSource, F: Invoke, D: OnFailure> Shared<S, F, D> {
     }
 
     async fn run(&self, shard: &Shard, batch: Vec<Record>) {
-        let numbers: Vec<String> = batch
-            .iter()
-            .map(|record| record.sequence_number.clone())
-            .collect();
         let mut run = BatchRun::new(batch, self.config.policy.clone());
         loop {
             match run.next(now_ms()) {
-                Step::Done => break,
+                Step::Done => return,
                 Step::GiveUp(piece, condition) => {
                     self.stats
                         .given_up
@@ -252,23 +259,31 @@ impl<S: RecordSource, F: Invoke, D: OnFailure> Shared<S, F, D> {
                             )
                             .await;
                     }
+                    self.done(shard, &piece.records);
                 }
                 Step::Invoke(piece) => {
                     if piece.retries > 0 {
                         sleep(backoff(piece.retries)).await;
                     }
                     let outcome = self.invoke(shard, &piece).await;
-                    run.finish(piece, &outcome);
+                    let done = run.finish(piece, &outcome);
+                    self.done(shard, &done);
                 }
             }
         }
-        let checkpoint = shard.lock().finished(&numbers);
-        if let Some(number) = checkpoint {
+    }
+
+    /// Moves the shard's checkpoint, as far as every record before is done too.
+    fn done(&self, shard: &Shard, records: &[Record]) {
+        let mut progress = shard.lock();
+        if let Some(number) = progress.finished(records) {
+            // Under the lock: a lane with an older checkpoint must not come after.
             self.checkpoints.set(&shard.id, number);
         }
+        drop(progress);
         self.stats
             .finished
-            .fetch_add(numbers.len() as u64, Ordering::AcqRel);
+            .fetch_add(records.len() as u64, Ordering::AcqRel);
     }
 
     async fn invoke(&self, shard: &Shard, piece: &Piece) -> Outcome {
@@ -280,8 +295,7 @@ impl<S: RecordSource, F: Invoke, D: OnFailure> Shared<S, F, D> {
         }
         let payload = self.payload(&shard.id, &piece.records).to_string();
         match self.function.invoke(Bytes::from(payload)).await {
-            // An answer that is no JSON object or list of failures is success.
-            Ok(answer) => Outcome::Answered(serde_json::from_slice(&answer).unwrap_or(Value::Null)),
+            Ok(answer) => Outcome::of_answer(&answer),
             Err(error) => {
                 self.stats.errors.fetch_add(1, Ordering::AcqRel);
                 tracing::warn!(function = self.function.arn(), %error, "an invocation failed");

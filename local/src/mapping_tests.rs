@@ -23,7 +23,7 @@ impl RecordSource for FakeSource {
     }
 }
 
-type Handle = Box<dyn Fn(&[String]) -> Result<Value, InvokeError> + Send + Sync>;
+type Handle = Box<dyn Fn(&[String]) -> Result<Bytes, InvokeError> + Send + Sync>;
 
 struct FakeFunction {
     handle: Handle,
@@ -39,7 +39,7 @@ impl Invoke for FakeFunction {
             .map(|r| r["kinesis"]["sequenceNumber"].as_str().unwrap().to_owned())
             .collect();
         self.batches.lock().unwrap().push(numbers.clone());
-        (self.handle)(&numbers).map(|answer| Bytes::from(answer.to_string()))
+        (self.handle)(&numbers)
     }
     fn arn(&self) -> String {
         "arn:f".to_owned()
@@ -76,11 +76,22 @@ struct Setup {
     config: MappingConfig,
     function: Arc<FakeFunction>,
     kept: Kept,
+    /// So many of the records came long ago.
+    old: usize,
 }
 
 fn setup(
     name: &str,
     handle: impl Fn(&[String]) -> Result<Value, InvokeError> + Send + Sync + 'static,
+) -> Setup {
+    answering(name, move |numbers| {
+        handle(numbers).map(|answer| Bytes::from(answer.to_string()))
+    })
+}
+
+fn answering(
+    name: &str,
+    handle: impl Fn(&[String]) -> Result<Bytes, InvokeError> + Send + Sync + 'static,
 ) -> Setup {
     let file = std::env::temp_dir().join(format!(
         "freshet-mapping-{name}-{}.json",
@@ -102,6 +113,7 @@ fn setup(
             batches: Mutex::default(),
         }),
         kept: Kept::default(),
+        old: 0,
     }
 }
 
@@ -112,7 +124,10 @@ impl Drop for Setup {
 }
 
 impl Setup {
-    async fn start(&self, records: Vec<Record>) -> Mapping {
+    async fn start(&self, mut records: Vec<Record>) -> Mapping {
+        for record in records.iter_mut().take(self.old) {
+            record.arrived_ms -= 3_600_000;
+        }
         let source = FakeSource(records);
         let kept = Some(self.kept.clone());
         Mapping::start(
@@ -214,6 +229,25 @@ async fn a_restart_goes_on_after_the_checkpoint() {
 }
 
 #[tokio::test]
+async fn the_last_checkpoint_is_written_also_when_nothing_follows() {
+    let setup = setup("written", |_| Ok(Value::Null));
+    let mapping = setup.run(records(20, 3, 1)).await;
+    let written = || -> Value {
+        let bytes = std::fs::read(&setup.config.checkpoint_file).unwrap_or_default();
+        let file: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        file["shards"]["shardId-000000000000"]["sequence_number"].clone()
+    };
+    for _ in 0..1_000 {
+        if written() == "20" {
+            break;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(written(), "20");
+    drop(mapping);
+}
+
+#[tokio::test]
 async fn a_batch_that_is_not_done_is_delivered_again_after_a_restart() {
     let fail = Arc::new(AtomicBool::new(true));
     let failing = Arc::clone(&fail);
@@ -235,6 +269,100 @@ async fn a_batch_that_is_not_done_is_delivered_again_after_a_restart() {
     assert_eq!(setup.batches().concat()[before..], ["1", "2", "3"]);
 }
 
+/// Runs a mapping until its function was given these, and then another one
+/// with a function that works: what is that given?
+async fn given_after_a_restart(setup: &mut Setup, keys: usize, until: &[&str]) -> Vec<String> {
+    let mapping = setup.start(records(4, keys, 1)).await;
+    for _ in 0..1_000 {
+        if setup.batches().iter().filter(|b| *b == until).count() > 1 {
+            break;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    let before = setup.batches();
+    assert!(before.iter().any(|b| b == until), "{before:?}");
+    assert!(!mapping.is_idle());
+    drop(mapping);
+    sleep(Duration::from_millis(100)).await; // its tasks end, and write the last checkpoint
+    setup.function = Arc::new(FakeFunction {
+        handle: Box::new(|_| Ok(Bytes::from_static(b"{}"))),
+        batches: Mutex::default(),
+    });
+    let mapping = setup.start(records(4, keys, 1)).await;
+    for _ in 0..1_000 {
+        if setup.batches().concat().contains(&"4".to_owned()) && mapping.is_idle() {
+            break;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert!(mapping.is_idle());
+    let mut given = setup.batches().concat();
+    given.sort();
+    given
+}
+
+#[tokio::test]
+async fn halves_that_are_done_are_not_delivered_again_after_a_restart() {
+    let mut setup = setup("halves", |numbers| {
+        if numbers.iter().any(|n| n == "4") {
+            Err(InvokeError::Exited)
+        } else {
+            Ok(Value::Null)
+        }
+    });
+    setup.config.policy.bisect = true;
+    assert_eq!(given_after_a_restart(&mut setup, 1, &["4"]).await, ["4"]);
+}
+
+#[tokio::test]
+async fn what_a_partial_answer_finished_is_not_delivered_again_after_a_restart() {
+    let mut setup = setup("prefix", |_| {
+        Ok(json!({"batchItemFailures": [{"itemIdentifier": "3"}]}))
+    });
+    setup.config.policy.report_batch_item_failures = true;
+    assert_eq!(
+        given_after_a_restart(&mut setup, 1, &["3", "4"]).await,
+        ["3", "4"]
+    );
+}
+
+#[tokio::test]
+async fn what_is_given_up_is_not_given_up_again_after_a_restart() {
+    let mut setup = setup("given-up", |_| Err(InvokeError::Exited));
+    setup.config.policy = FailurePolicy {
+        max_age_ms: Some(60_000),
+        ..FailurePolicy::default()
+    };
+    // The first two are too old.
+    setup.old = 2;
+    assert_eq!(
+        given_after_a_restart(&mut setup, 1, &["3", "4"]).await,
+        ["3", "4"]
+    );
+    let kept = setup.kept.0.lock().unwrap().clone();
+    assert_eq!((kept.len(), kept[0].0.as_str()), (1, "RecordAgeExceeded"));
+}
+
+#[tokio::test]
+async fn a_checkpoint_stays_before_a_record_that_another_lane_has_not_finished() {
+    let lanes = ["k0", "k1"].map(|key| lane_of(key, 2));
+    assert_ne!(lanes[0], lanes[1], "two lanes are used");
+    // The records 1 and 3 have one key, 2 and 4 the other.
+    let mut setup = setup("lane", |numbers| {
+        if numbers.iter().any(|n| n == "1") {
+            Err(InvokeError::Exited)
+        } else {
+            Ok(Value::Null)
+        }
+    });
+    setup.config.parallelization_factor = 2;
+    setup.config.policy.bisect = true;
+    assert_eq!(
+        given_after_a_restart(&mut setup, 2, &["1"]).await,
+        ["1", "2", "3", "4"]
+    );
+}
+
 #[tokio::test]
 async fn a_partial_answer_is_taken_up_where_it_says() {
     let first = AtomicBool::new(true);
@@ -249,4 +377,16 @@ async fn a_partial_answer_is_taken_up_where_it_says() {
     setup.config.policy.report_batch_item_failures = true;
     drop(setup.run(records(4, 1, 1)).await);
     assert_eq!(setup.batches(), [vec!["1", "2", "3", "4"], vec!["3", "4"]]);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_json_is_no_success() {
+    let first = AtomicBool::new(true);
+    let mut setup = answering("no-json", move |_| {
+        let again = first.swap(false, Ordering::AcqRel);
+        Ok(Bytes::from_static(if again { b"done" } else { b"{}" }))
+    });
+    setup.config.policy.report_batch_item_failures = true;
+    drop(setup.run(records(3, 1, 1)).await);
+    assert_eq!(setup.batches(), [["1", "2", "3"], ["1", "2", "3"]]);
 }

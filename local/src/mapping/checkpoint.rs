@@ -1,5 +1,6 @@
 //! How far each shard is done, across restarts.
 
+use crate::batch::Record;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,8 +26,9 @@ impl Progress {
     }
 
     /// The new checkpoint, if it moved.
-    pub(super) fn finished(&mut self, numbers: &[String]) -> Option<String> {
-        self.finished.extend(numbers.iter().cloned());
+    pub(super) fn finished(&mut self, records: &[Record]) -> Option<String> {
+        let numbers = records.iter().map(|record| record.sequence_number.clone());
+        self.finished.extend(numbers);
         let mut checkpoint = None;
         while let Some(first) = self.in_order.front() {
             if !self.finished.remove(first) {
@@ -57,7 +59,14 @@ struct ShardCheckpoint {
 #[derive(Debug)]
 pub(super) struct Checkpoints {
     path: PathBuf,
-    state: Mutex<(BTreeMap<String, ShardCheckpoint>, Instant)>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    shards: BTreeMap<String, ShardCheckpoint>,
+    written_at: Instant,
+    unwritten: bool,
 }
 
 impl Checkpoints {
@@ -79,31 +88,45 @@ impl Checkpoints {
             .unwrap_or_else(Instant::now);
         Ok(Self {
             path,
-            state: Mutex::new((shards, long_ago)),
+            state: Mutex::new(State {
+                shards,
+                written_at: long_ago,
+                unwritten: false,
+            }),
         })
     }
 
     pub(super) fn of(&self, shard: &str) -> Option<String> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state
-            .0
-            .get(shard)
-            .map(|checkpoint| checkpoint.sequence_number.clone())
+        let state = self.lock();
+        let checkpoint = state.shards.get(shard)?;
+        Some(checkpoint.sequence_number.clone())
     }
 
     pub(super) fn set(&self, shard: &str, sequence_number: String) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.0.insert(
-            shard.to_owned(),
-            ShardCheckpoint {
-                sequence_number,
-                window: None,
-            },
-        );
-        if state.1.elapsed() >= WRITE_EVERY {
-            state.1 = Instant::now();
-            self.write(&state.0);
+        let checkpoint = ShardCheckpoint {
+            sequence_number,
+            window: None,
+        };
+        let mut state = self.lock();
+        state.shards.insert(shard.to_owned(), checkpoint);
+        state.unwritten = true;
+        drop(state);
+        self.write_if_due();
+    }
+
+    /// Writes what has changed, unless the last time was a moment ago. To be called now
+    /// and then, as the last change has no other that brings it along.
+    pub(super) fn write_if_due(&self) {
+        let mut state = self.lock();
+        if state.unwritten && state.written_at.elapsed() >= WRITE_EVERY {
+            state.written_at = Instant::now();
+            state.unwritten = false;
+            self.write(&state.shards);
         }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An older checkpoint only means that records are delivered again, so a
@@ -126,8 +149,7 @@ impl Checkpoints {
 
 impl Drop for Checkpoints {
     fn drop(&mut self) {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        self.write(&state.0);
+        self.write(&self.lock().shards);
     }
 }
 
@@ -139,9 +161,19 @@ mod tests {
     fn the_checkpoint_waits_for_the_first_unfinished_record() {
         let mut progress = Progress::default();
         (1..=4).for_each(|n: u32| progress.started(&n.to_string()));
-        assert_eq!(progress.finished(&["2".into(), "3".into()]), None);
-        assert_eq!(progress.finished(&["1".into()]).as_deref(), Some("3"));
-        assert_eq!(progress.finished(&["4".into()]).as_deref(), Some("4"));
+        let mut finish = |numbers: &[&str]| {
+            let record = |number: &&str| Record {
+                sequence_number: (*number).to_owned(),
+                partition_key: String::new(),
+                data: String::new(),
+                arrived_ms: 0,
+            };
+            progress.finished(&numbers.iter().map(record).collect::<Vec<_>>())
+        };
+        assert_eq!(finish(&["2", "3"]), None);
+        assert_eq!(finish(&[]), None);
+        assert_eq!(finish(&["1"]).as_deref(), Some("3"));
+        assert_eq!(finish(&["4"]).as_deref(), Some("4"));
     }
 
     #[test]
