@@ -9,4 +9,5 @@ mod killed;
 mod outage;
 mod refused;
 mod replay;
+mod sessions;
 mod support;

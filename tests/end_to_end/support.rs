@@ -17,6 +17,8 @@ pub(crate) struct Bench {
     pub(crate) aws: FaultProxy,
     /// Between enrich and OpenSearch.
     pub(crate) search: FaultProxy,
+    /// Between enrich and DynamoDB.
+    pub(crate) tables: FaultProxy,
     pub(crate) http: reqwest::Client,
 }
 
@@ -56,6 +58,7 @@ impl Bench {
         };
         let aws = FaultProxy::start(&format!("http://127.0.0.1:{}", ports.aws)).await?;
         let search = FaultProxy::start(&format!("http://127.0.0.1:{}", ports.search)).await?;
+        let tables = FaultProxy::start(&format!("http://127.0.0.1:{}", ports.aws)).await?;
         let mut of_collect = vec![("AWS_ENDPOINT_URL".to_owned(), aws.url.clone())];
         of_collect.extend(
             collect
@@ -66,7 +69,10 @@ impl Bench {
             ("CollectFunction".to_owned(), of_collect),
             (
                 "EnrichFunction".to_owned(),
-                vec![("OPENSEARCH_URL".to_owned(), search.url.clone())],
+                vec![
+                    ("OPENSEARCH_URL".to_owned(), search.url.clone()),
+                    ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), tables.url.clone()),
+                ],
             ),
         ]);
         let state = state_folder(name);
@@ -85,6 +91,7 @@ impl Bench {
             stack,
             aws,
             search,
+            tables,
             http: reqwest::Client::builder().no_proxy().build()?,
         })
     }
@@ -242,10 +249,11 @@ pub(crate) fn now() -> String {
 
 /// An event with this id; `extra` replaces or adds fields.
 pub(crate) fn event(event_id: &str, extra: Value) -> Value {
+    let user = event_id.len() + event_id.bytes().map(usize::from).sum::<usize>() % 97;
     let mut event = json!({
         "event_id": event_id,
-        "user_id": format!("user-{}", event_id.len() + event_id.bytes().map(usize::from).sum::<usize>() % 97),
-        "session_id": "session-1",
+        "user_id": format!("user-{user}"),
+        "session_id": format!("session-{user}"),
         "event_type": "page_view",
         "page_url": "https://shop.example/products?sort=new",
         "timestamp": now(),

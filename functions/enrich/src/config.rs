@@ -5,6 +5,9 @@ use freshet_search::BulkLimits;
 use freshet_sessions::SessionPolicy;
 use std::path::PathBuf;
 
+const MINUTE_MS: i64 = 60_000;
+const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
+
 /// How requests to OpenSearch are signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthKind {
@@ -33,7 +36,7 @@ pub struct Config {
     pub bulk_limits: BulkLimits,
     /// `SESSION_TABLE`: where sessions are kept; none = no sessions.
     pub session_table: Option<String>,
-    /// `SESSION_INACTIVITY_S`, `SESSION_RETENTION_S`.
+    /// `SESSION_INACTIVITY_MINUTES`, `SESSION_STATE_DAYS`.
     pub session_policy: SessionPolicy,
     /// Whether S3 is addressed by path: where `AWS_ENDPOINT_URL` names another
     /// host than AWS's own.
@@ -85,18 +88,14 @@ impl Config {
             },
             session_table: vars.optional("SESSION_TABLE"),
             session_policy: SessionPolicy {
-                inactivity_ms: 1_000
+                inactivity_ms: MINUTE_MS
                     * vars.number(
-                        "SESSION_INACTIVITY_S",
-                        sessions.inactivity_ms / 1_000,
-                        1..=86_400,
+                        "SESSION_INACTIVITY_MINUTES",
+                        sessions.inactivity_ms / MINUTE_MS,
+                        1..=1_440,
                     ),
-                retention_ms: 1_000
-                    * vars.number(
-                        "SESSION_RETENTION_S",
-                        sessions.retention_ms / 1_000,
-                        86_400..=90 * 86_400,
-                    ),
+                retention_ms: DAY_MS
+                    * vars.number("SESSION_STATE_DAYS", sessions.retention_ms / DAY_MS, 1..=90),
             },
             s3_path_style: vars.optional("AWS_ENDPOINT_URL").is_some(),
             log_level: vars

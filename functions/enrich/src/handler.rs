@@ -172,7 +172,8 @@ impl Handler {
         for (outcome, record) in outcomes.iter().zip(records) {
             match outcome {
                 ItemOutcome::Indexed | ItemOutcome::Duplicate => {}
-                ItemOutcome::Retry { .. } => {
+                ItemOutcome::Retry { code } => {
+                    tracing::warn!(code, "a session document was not written");
                     again = Some(again.map_or(record, |first: usize| first.min(record)));
                 }
                 // The events themselves are indexed: they do not wait for it.

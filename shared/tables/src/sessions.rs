@@ -10,7 +10,8 @@
 use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::{BoxError, DisplayErrorContext};
+use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::error::{BoxError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure,
@@ -37,8 +38,15 @@ type Item = HashMap<String, AttributeValue>;
 #[derive(Debug, Error)]
 pub enum TableError {
     /// It does not answer, or refuses.
-    #[error("the session table is not available: {}", DisplayErrorContext(.0.as_ref()))]
-    Unavailable(#[source] BoxError),
+    #[error("the session table is not available: {reason}")]
+    Unavailable {
+        /// The service's code and message, or what the connection failed of.
+        /// (The whole error would print the answer, which may hold an item.)
+        reason: String,
+        /// The SDK's error.
+        #[source]
+        source: BoxError,
+    },
     /// It answers, but leaves keys out again and again.
     #[error("the session table left {0} keys unprocessed")]
     Throttled(usize),
@@ -55,14 +63,28 @@ impl TableError {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Unavailable(_) => "sessions_unavailable",
+            Self::Unavailable { .. } => "sessions_unavailable",
             Self::Throttled(_) => "sessions_throttled",
             Self::Item(_) | Self::Attribute(_) => "sessions_unreadable",
         }
     }
 
-    fn unavailable(error: impl Into<BoxError>) -> Self {
-        Self::Unavailable(error.into())
+    fn unavailable<E>(error: SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        let reason = match error.as_service_error() {
+            Some(answer) => format!(
+                "{} {}",
+                answer.code().unwrap_or("an answer without a code"),
+                answer.message().unwrap_or_default()
+            ),
+            None => DisplayErrorContext(&error).to_string(),
+        };
+        Self::Unavailable {
+            reason,
+            source: error.into(),
+        }
     }
 }
 
@@ -140,8 +162,9 @@ impl SessionTable {
             let value = AttributeValue::S((*text).to_owned());
             HashMap::from([("session_key".to_owned(), value)])
         };
+        // Cannot fail: the keys are set.
         let asked = KeysAndAttributes::builder().set_keys(Some(keys.iter().map(key).collect()));
-        let mut open = Some(asked.build().map_err(TableError::unavailable)?);
+        let mut open = asked.build().ok();
         let mut items = Vec::new();
         let mut attempt = 0;
         while let Some(asked) = open.take() {
