@@ -13,6 +13,8 @@ use tokio::task::JoinHandle;
 /// A request as a rule sees it.
 #[derive(Debug)]
 pub struct Seen<'a> {
+    /// The HTTP method.
+    pub method: &'a str,
     /// Path and query.
     pub path: &'a str,
     /// The operation, from `X-Amz-Target`: `PutRecords`; empty without one.
@@ -117,6 +119,7 @@ async fn pass(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
         .as_mut()
     {
         Some(rule) => rule(&Seen {
+            method: parts.method.as_str(),
             path,
             operation,
             body: &body,
