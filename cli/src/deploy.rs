@@ -1,6 +1,7 @@
 //! Deploys the real template to the emulator, as `sam package` and `sam
 //! deploy` would to AWS.
 
+use crate::paths::short_hash;
 use anyhow::{Context as _, Result, bail};
 use aws_config::SdkConfig;
 use aws_sdk_cloudformation::types::{Capability, Parameter, StackStatus};
@@ -53,9 +54,11 @@ pub async fn deploy(
         .get(function)
         .context("provision was not built")?;
     let provision = zipped(&stripped(bootstrap).await?)?;
+    // Named by what it holds, as `sam package` does: new code is a new version.
+    let code = format!("{binary}-{}.zip", short_hash(&provision));
     // The others are run by the local cloud: the emulator only has to know them.
     for (key, body) in [
-        ("provision.zip", provision),
+        (code.as_str(), provision),
         ("placeholder.zip", zipped(b"#!/bin/sh\n")?),
     ] {
         s3.put_object()
@@ -64,7 +67,7 @@ pub async fn deploy(
             .body(ByteStream::from(body))
             .send()
             .await
-            .context(key)?;
+            .with_context(|| key.to_owned())?;
     }
     let nested = tokio::fs::read(checkout.join("infra/search.yaml"))
         .await
@@ -78,7 +81,7 @@ pub async fn deploy(
     let template = tokio::fs::read_to_string(checkout.join("template.yaml"))
         .await
         .context("template.yaml")?;
-    let template = packaged(&template, endpoint, function, binary)?;
+    let template = packaged(&template, endpoint, function, &code)?;
     let cloudformation = aws_sdk_cloudformation::Client::new(aws);
     let parameters = parameters
         .iter()
@@ -151,7 +154,7 @@ async fn failure(cloudformation: &aws_sdk_cloudformation::Client) -> String {
 /// The template with local paths replaced by what was uploaded, as `aws
 /// cloudformation package` does. The text is changed, not parsed and written
 /// anew: short forms of intrinsics and comments stay as they are.
-fn packaged(template: &str, endpoint: &str, invoked: &str, binary: &str) -> Result<String> {
+fn packaged(template: &str, endpoint: &str, invoked: &str, code: &str) -> Result<String> {
     let placeholder = format!("s3://{BUCKET}/placeholder.zip");
     let mut template = template
         .replace("CodeUri: .\n", &format!("CodeUri: {placeholder}\n"))
@@ -169,7 +172,7 @@ fn packaged(template: &str, endpoint: &str, invoked: &str, binary: &str) -> Resu
         .with_context(|| format!("{invoked} has no properties"))?;
     template.insert_str(
         function + at + properties.len(),
-        &format!("      CodeUri: s3://{BUCKET}/{binary}.zip\n"),
+        &format!("      CodeUri: s3://{BUCKET}/{code}\n"),
     );
     Ok(template)
 }
@@ -211,7 +214,8 @@ mod tests {
     #[test]
     fn only_local_paths_are_replaced() {
         let template = include_str!("../../template.yaml");
-        let packaged = packaged(template, "http://e", "ProvisionFunction", "provision").unwrap();
+        let packaged =
+            packaged(template, "http://e", "ProvisionFunction", "provision.zip").unwrap();
         assert_eq!(
             packaged
                 .matches("s3://freshet-artifacts/provision.zip")

@@ -13,6 +13,7 @@ pub mod live;
 pub mod paths;
 pub mod process;
 pub mod progress;
+pub mod provision;
 pub mod replay;
 pub mod run_record;
 pub mod send;

@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use freshet::bench::Bench;
+use freshet::provision::Provision;
 use freshet::send::Send;
 use freshet::up::{Down, Status, Up};
 use freshet::{replay, up};
@@ -22,6 +23,7 @@ enum Command {
     Status(Status),
     Send(Send),
     Replay(replay::Args),
+    Provision(Provision),
     Bench(Bench),
 }
 
@@ -44,6 +46,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Down(down) => down.run().await?,
         Command::Status(status) => status.run()?,
         Command::Send(send) => return send.run().await,
+        Command::Provision(provision) => provision.run().await?,
         Command::Bench(bench) => bench.run().await?,
         Command::Replay(args) => return replay::execute(args).await,
     }

@@ -139,6 +139,9 @@ impl Stack {
             ("IndexShards", "2".to_owned()),
             ("IndexReplicas", "0".to_owned()),
             ("IndexRefreshInterval", "1s".to_owned()),
+            // Neither is part of what is published for a laptop.
+            ("OnMissing", "skip".to_owned()),
+            ("DashboardsUrl", "none".to_owned()),
         ];
         deploy::deploy(
             &aws,

@@ -22,6 +22,8 @@ use tokio::task::JoinHandle;
 /// A request as a rule sees it.
 #[derive(Debug)]
 pub struct Seen<'a> {
+    /// The HTTP method.
+    pub method: &'a str,
     /// Path and query.
     pub path: &'a str,
     /// The operation, from `X-Amz-Target`: `PutRecords`; empty without one.
@@ -205,6 +207,7 @@ async fn pass(
         .as_mut()
     {
         Some(rule) => rule(&Seen {
+            method: parts.method.as_str(),
             path,
             operation,
             body: &body,

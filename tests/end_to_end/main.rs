@@ -7,6 +7,7 @@ mod everyday;
 mod hostile;
 mod killed;
 mod outage;
+mod provision;
 mod refused;
 mod replay;
 mod sessions;

@@ -1,32 +1,29 @@
 //! What the environment says.
 
-use crate::provision::Settings;
-use anyhow::Context as _;
+use crate::provision::Target;
+use crate::settings::{OnMissing, RoleArns, Settings, Tiers};
+use crate::sign_in::{self, DashboardsUrl};
 use freshet_edge::{ConfigError, Variables};
-use freshet_search::{Auth, Search};
-use serde::Deserialize;
+use freshet_search::Auth;
 
 /// The parameters of provision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// `OPENSEARCH_URL`.
     pub opensearch_url: String,
+    /// `DASHBOARDS_URL`: empty is beside the cluster, `none` is nowhere.
+    pub dashboards_url: DashboardsUrl,
     /// `OPENSEARCH_AUTH`: `sigv4` (default) or `none`.
     pub signed: bool,
     /// `MASTER_SECRET_ID`: a secret `{"username","password"}` to sign in with
-    /// instead, as long as the domain knows no role of ours.
+    /// as long as the domain does not know the function's role.
     pub master_secret_id: Option<String>,
     /// `WRITE_ALIAS`, `INDEX_SHARDS`, `INDEX_REPLICAS`, `INDEX_REFRESH_INTERVAL`,
-    /// `ENRICH_ROLE_ARN`.
+    /// `STORAGE_TIERS`, `ON_MISSING`, `ENRICH_ROLE_ARN`, `HEALTH_ROLE_ARN`,
+    /// `ANALYST_ROLE_ARNS` (by commas), `PROVISION_ROLE_ARN`.
     pub settings: Settings,
     /// `LOG_LEVEL`, `info` by default.
     pub log_level: String,
-}
-
-#[derive(Deserialize)]
-struct MasterUser {
-    username: String,
-    password: String,
 }
 
 impl Config {
@@ -46,20 +43,33 @@ impl Config {
         vars: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let mut vars = Variables::new(vars);
+        let usual = Settings::default();
+        let analysts = vars.optional("ANALYST_ROLE_ARNS").unwrap_or_default();
+        let analysts = analysts.split(',').map(str::trim);
         let config = Self {
             opensearch_url: vars.required("OPENSEARCH_URL"),
+            dashboards_url: DashboardsUrl::parse(vars.optional("DASHBOARDS_URL").as_deref()),
             signed: vars.one_of("OPENSEARCH_AUTH", [("sigv4", true), ("none", false)]),
             master_secret_id: vars.optional("MASTER_SECRET_ID"),
             settings: Settings {
-                alias: vars
-                    .optional("WRITE_ALIAS")
-                    .unwrap_or_else(|| "clickstream".to_owned()),
-                shards: vars.number("INDEX_SHARDS", 6, 1..=1024),
-                replicas: vars.number("INDEX_REPLICAS", 1, 0..=10),
+                alias: vars.optional("WRITE_ALIAS").unwrap_or(usual.alias),
+                shards: vars.number("INDEX_SHARDS", usual.shards, 1..=1024),
+                replicas: vars.number("INDEX_REPLICAS", usual.replicas, 0..=10),
                 refresh_interval: vars
                     .optional("INDEX_REFRESH_INTERVAL")
-                    .unwrap_or_else(|| "5s".to_owned()),
-                enrich_role_arn: vars.optional("ENRICH_ROLE_ARN"),
+                    .unwrap_or(usual.refresh_interval),
+                tiers: vars.one_of("STORAGE_TIERS", Tiers::WORDS),
+                on_missing: vars.one_of("ON_MISSING", OnMissing::WORDS),
+                role_arns: RoleArns {
+                    enrich: vars.optional("ENRICH_ROLE_ARN"),
+                    health: vars.optional("HEALTH_ROLE_ARN"),
+                    analysts: analysts
+                        .filter(|arn| !arn.is_empty())
+                        .map(str::to_owned)
+                        .collect(),
+                    provision: vars.optional("PROVISION_ROLE_ARN"),
+                },
+                dry_run: false,
             },
             log_level: vars
                 .optional("LOG_LEVEL")
@@ -68,33 +78,25 @@ impl Config {
         vars.finish(config)
     }
 
-    /// The cluster, signed in as these parameters say.
+    /// The cluster and its Dashboards, signed in as these parameters say.
     ///
     /// # Errors
-    /// If the master user's secret cannot be read, or the URL cannot be used.
-    pub async fn connect(&self) -> anyhow::Result<Search> {
-        let aws = aws_config::from_env().load().await;
-        let auth = match &self.master_secret_id {
-            Some(id) => {
-                let secrets = aws_sdk_secretsmanager::Client::new(&aws);
-                let secret = secrets
-                    .get_secret_value()
-                    .secret_id(id)
-                    .send()
-                    .await
-                    .context("the master user's secret")?;
-                let user: MasterUser =
-                    serde_json::from_str(secret.secret_string().unwrap_or_default())
-                        .context("the master user's secret is not {\"username\",\"password\"}")?;
-                Auth::Basic {
-                    user: user.username,
-                    password: user.password,
-                }
+    /// If the master user's secret cannot be read, or an address cannot be used.
+    pub async fn connect(&self) -> anyhow::Result<Target> {
+        let auth = if self.signed {
+            let aws = aws_config::from_env().load().await;
+            match &self.master_secret_id {
+                Some(id) => sign_in::choose(&self.opensearch_url, aws, id).await?,
+                None => Auth::SigV4(Box::new(aws)),
             }
-            None if self.signed => Auth::SigV4(Box::new(aws)),
-            None => Auth::None,
+        } else {
+            Auth::None
         };
-        Ok(Search::connect(&self.opensearch_url, auth)?)
+        Ok(sign_in::connect(
+            &self.opensearch_url,
+            &self.dashboards_url,
+            auth,
+        )?)
     }
 }
 
@@ -121,9 +123,40 @@ mod tests {
     }
 
     #[test]
+    fn who_is_let_in_and_where_old_indices_go() {
+        let vars = [
+            ("OPENSEARCH_URL", "https://x"),
+            ("ANALYST_ROLE_ARNS", "arn:a, arn:b,"),
+            ("ENRICH_ROLE_ARN", "arn:e"),
+            ("STORAGE_TIERS", "ultrawarm_cold"),
+            ("ON_MISSING", "skip"),
+            ("DASHBOARDS_URL", "none"),
+        ];
+        let config = config(&vars).unwrap();
+        let settings = config.settings;
+        assert_eq!(settings.role_arns.analysts, ["arn:a", "arn:b"]);
+        assert_eq!(settings.role_arns.enrich.as_deref(), Some("arn:e"));
+        assert_eq!(
+            (settings.tiers, settings.on_missing, config.dashboards_url),
+            (Tiers::UltraWarmCold, OnMissing::Skip, DashboardsUrl::None)
+        );
+    }
+
+    #[test]
     fn every_wrong_key_is_reported() {
-        let error = config(&[("OPENSEARCH_AUTH", "maybe"), ("INDEX_SHARDS", "0")]).unwrap_err();
-        for part in ["OPENSEARCH_URL", "OPENSEARCH_AUTH", "INDEX_SHARDS"] {
+        let error = config(&[
+            ("OPENSEARCH_AUTH", "maybe"),
+            ("INDEX_SHARDS", "0"),
+            ("STORAGE_TIERS", "lukewarm"),
+        ])
+        .unwrap_err();
+        let parts = [
+            "OPENSEARCH_URL",
+            "OPENSEARCH_AUTH",
+            "INDEX_SHARDS",
+            "STORAGE_TIERS is none of none, box_type",
+        ];
+        for part in parts {
             assert!(error.contains(part), "{error}");
         }
     }

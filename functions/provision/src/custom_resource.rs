@@ -142,13 +142,7 @@ impl Answerer {
         match result {
             Ok(report) => {
                 answer.status = Status::Success;
-                let created = report.map(|report| {
-                    (
-                        "CreatedFirstIndex".to_owned(),
-                        report.created_first_index.to_string(),
-                    )
-                });
-                answer.data.extend(created);
+                answer.data.extend(report.iter().flat_map(Report::data));
             }
             Err(reason) => {
                 answer.status = Status::Failed;
@@ -187,6 +181,7 @@ impl Answerer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::Outcome;
     use wiremock::matchers::method;
     use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -231,13 +226,12 @@ mod tests {
 
     #[tokio::test]
     async fn success_and_failure_are_told() {
-        let report = Report {
-            created_first_index: true,
-        };
+        let mut report = Report::default();
+        report.add("first write index", Outcome::Created);
         let answer = answer_to("Create", async { Ok(report) }, 5).await;
         assert_eq!(
-            (answer.status, answer.data["CreatedFirstIndex"].as_str()),
-            (Status::Success, "true")
+            (answer.status, answer.data["Created"].as_str()),
+            (Status::Success, "first write index")
         );
         assert_eq!(answer.physical_resource_id, "freshet-search-setup");
         let answer = answer_to("Update", async { Err("no template".to_owned()) }, 5).await;

@@ -13,8 +13,11 @@ async fn main() -> anyhow::Result<()> {
     let answerer = &Answerer::new()?;
     lambda_runtime::run(service_fn(|event: LambdaEvent<Request>| async move {
         let work = async {
-            let search = config.connect().await.map_err(|error| error.to_string())?;
-            provision(&search, &config.settings)
+            let target = config
+                .connect()
+                .await
+                .map_err(|error| format!("{error:#}"))?;
+            provision(&target, &config.settings)
                 .await
                 .map_err(|error| error.to_string())
         };

@@ -73,7 +73,8 @@ impl Variables {
     }
 
     /// One of some words, or by default the first of them.
-    pub fn one_of<T: Copy>(&mut self, key: &str, words: [(&str, T); 2]) -> T {
+    pub fn one_of<T: Copy, const N: usize>(&mut self, key: &str, words: [(&str, T); N]) -> T {
+        const { assert!(N > 0, "there is a default") };
         let text = self.optional(key);
         let known = |text: &str| {
             words
@@ -84,10 +85,11 @@ impl Variables {
         text.as_deref()
             .map_or(Some(words[0].1), known)
             .unwrap_or_else(|| {
-                self.wrong.push(format!(
-                    "{key} is neither {} nor {}",
-                    words[0].0, words[1].0
-                ));
+                let names = words.map(|(word, _)| word);
+                self.wrong.push(match names.as_slice() {
+                    [one, other] => format!("{key} is neither {one} nor {other}"),
+                    names => format!("{key} is none of {}", names.join(", ")),
+                });
                 words[0].1
             })
     }

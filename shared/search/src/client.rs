@@ -4,7 +4,7 @@ use bytes::Bytes;
 use opensearch::OpenSearch;
 use opensearch::auth::Credentials;
 pub use opensearch::http::Method;
-use opensearch::http::headers::HeaderMap;
+use opensearch::http::headers::{HeaderMap, HeaderName, HeaderValue};
 use opensearch::http::transport::{SingleNodeConnectionPool, TransportBuilder};
 use std::time::Duration;
 use thiserror::Error;
@@ -120,15 +120,30 @@ impl Search {
         body: Option<Bytes>,
         timeout: Duration,
     ) -> Result<Bytes, SearchError> {
+        self.send_with(method, path, &[], body, timeout).await
+    }
+
+    /// As [`Search::send`], with headers of its own, which are signed too:
+    /// OpenSearch Dashboards asks for some.
+    ///
+    /// # Errors
+    /// As [`Search::send`]; [`SearchError::Setup`] for a value that is no header.
+    pub async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        body: Option<Bytes>,
+        timeout: Duration,
+    ) -> Result<Bytes, SearchError> {
+        let mut sent = HeaderMap::new();
+        for (name, value) in headers {
+            let value = HeaderValue::from_str(value)
+                .map_err(|_| SearchError::Setup(format!("{name} cannot have this value")))?;
+            sent.insert(HeaderName::from_static(name), value);
+        }
         let transport = self.client.transport();
-        let request = transport.send(
-            method,
-            path,
-            HeaderMap::new(),
-            None::<&()>,
-            body,
-            Some(timeout),
-        );
+        let request = transport.send(method, path, sent, None::<&()>, body, Some(timeout));
         let response = request.await.map_err(SearchError::Unreachable)?;
         let status = response.status_code();
         let body = response.bytes().await.map_err(SearchError::Unreachable)?;
