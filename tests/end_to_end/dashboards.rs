@@ -27,36 +27,68 @@ async fn every_panel_shows_the_numbers_of_known_data() -> Result<()> {
     let refused = truth::refused(start_ms, SPAN_MS);
     send(&bench, &events).await?;
     set_times(&bench, &events).await?;
-    let documents = sessions.iter().map(|session| session.document.clone()).collect();
+    let documents = sessions
+        .iter()
+        .map(|session| session.document.clone())
+        .collect();
     index(&bench, "sessions", documents).await?;
-    let documents = refused.iter().map(|refused| json!({
-        "@timestamp": truth::iso(refused.ms), "stage": refused.stage, "code": refused.code,
-        "source": refused.source, "count": refused.count,
-    }));
+    let documents = refused.iter().map(|refused| {
+        json!({
+            "@timestamp": truth::iso(refused.ms), "stage": refused.stage, "code": refused.code,
+            "source": refused.source, "count": refused.count,
+        })
+    });
     index(&bench, "rejections", documents.collect()).await?;
 
-    let mut answers = Answers::of(&bench, TimeRange { from_ms: start_ms, to_ms: now_ms }).await?;
+    let mut answers = Answers::of(
+        &bench,
+        TimeRange {
+            from_ms: start_ms,
+            to_ms: now_ms,
+        },
+    )
+    .await?;
     check_activity(&mut answers, &events)?;
     check_visitors(&mut answers, &events)?;
     check_sessions(&mut answers, &sessions)?;
     check_quality(&mut answers, &events, &refused)?;
-    ensure!(answers.left.is_empty(), "no truth for {:?}", answers.left.keys());
+    ensure!(
+        answers.left.is_empty(),
+        "no truth for {:?}",
+        answers.left.keys()
+    );
 
     let drawn = draw(&bench)?;
     let card = |id: &str| &drawn["boards"]["dashboard"][id];
     let revenue: f64 = events.iter().map(|event| event.amount).sum();
-    ensure!(card("freshet-events")["total"] == events.len(), "{}", card("freshet-events"));
-    let shown = card("freshet-revenue")["value"].as_str().context("a value")?;
+    ensure!(
+        card("freshet-events")["total"] == events.len(),
+        "{}",
+        card("freshet-events")
+    );
+    let shown = card("freshet-revenue")["value"]
+        .as_str()
+        .context("a value")?;
     ensure!(close(shown.parse()?, revenue), "{shown} is not {revenue}");
     let purchases = count(&events, |event| event.kind == "purchase");
-    ensure!(card("freshet-conversions")["value"] == purchases.to_string(), "{}", card("freshet-conversions"));
-    ensure!(drawn["kept"] == true && drawn["notice"] == true && drawn["status"] == "live", "{drawn}");
+    ensure!(
+        card("freshet-conversions")["value"] == purchases.to_string(),
+        "{}",
+        card("freshet-conversions")
+    );
+    ensure!(
+        drawn["kept"] == true && drawn["notice"] == true && drawn["status"] == "live",
+        "{drawn}"
+    );
     for cards in drawn["boards"].as_object().context("boards")?.values() {
         for (id, card) in cards.as_object().context("cards")? {
             ensure!(card["state"] == "drawn", "{id}: {card}");
             // Text and shapes: a chart that drew nothing has one colour.
             let colors = card["colors"].as_u64();
-            ensure!(colors.is_none_or(|colors| colors > 20), "{id} has {colors:?} colours");
+            ensure!(
+                colors.is_none_or(|colors| colors > 20),
+                "{id} has {colors:?} colours"
+            );
         }
     }
     bench.stop().await
@@ -66,7 +98,10 @@ async fn send(bench: &Bench, events: &[Known]) -> Result<()> {
     for batch in events.chunks(500) {
         let batch: Vec<&Value> = batch.iter().map(|event| &event.json).collect();
         let answer = bench.post(json!({"events": batch}).to_string()).await?;
-        ensure!(answer.statuses().iter().all(|status| *status == "ok"), "{answer:?}");
+        ensure!(
+            answer.statuses().iter().all(|status| *status == "ok"),
+            "{answer:?}"
+        );
     }
     bench.settled_at(events.len() as u64).await
 }
@@ -75,11 +110,16 @@ async fn send(bench: &Bench, events: &[Known]) -> Result<()> {
 async fn set_times(bench: &Bench, events: &[Known]) -> Result<()> {
     let all = json!({"size": 10_000, "_source": ["event_id"]});
     let found = bench.opensearch("POST", "clickstream/_search", all).await?;
-    let known: BTreeMap<&str, &Known> = events.iter().map(|event| (event.id.as_str(), event)).collect();
+    let known: BTreeMap<&str, &Known> = events
+        .iter()
+        .map(|event| (event.id.as_str(), event))
+        .collect();
     let mut lines = Vec::new();
     for hit in found["hits"]["hits"].as_array().context("hits")? {
         let id = hit["_source"]["event_id"].as_str().context("event_id")?;
-        let event = known.get(id).with_context(|| format!("{id} was never sent"))?;
+        let event = known
+            .get(id)
+            .with_context(|| format!("{id} was never sent"))?;
         lines.push(json!({"update": {"_index": hit["_index"], "_id": hit["_id"]}}));
         lines.push(json!({"doc": event.times()}));
     }
@@ -89,14 +129,32 @@ async fn set_times(bench: &Bench, events: &[Known]) -> Result<()> {
 
 async fn bulk(bench: &Bench, lines: &[Value]) -> Result<()> {
     let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    let url = format!("{}/_bulk?refresh=true", bench.stack.endpoints.opensearch_url);
-    let request = bench.http.post(url).header("content-type", "application/x-ndjson");
+    let url = format!(
+        "{}/_bulk?refresh=true",
+        bench.stack.endpoints.opensearch_url
+    );
+    let request = bench
+        .http
+        .post(url)
+        .header("content-type", "application/x-ndjson");
     let answer: Value = request.body(body).send().await?.json().await?;
-    let failed = answer["items"].as_array().into_iter().flatten().find(|item| {
-        let outcome = item.as_object().and_then(|item| item.values().next());
-        outcome.is_none_or(|outcome| outcome["status"].as_u64().is_none_or(|status| status >= 300))
-    });
-    ensure!(answer["items"].is_array() && failed.is_none(), "{failed:?} {}", answer["error"]);
+    let failed = answer["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|item| {
+            let outcome = item.as_object().and_then(|item| item.values().next());
+            outcome.is_none_or(|outcome| {
+                outcome["status"]
+                    .as_u64()
+                    .is_none_or(|status| status >= 300)
+            })
+        });
+    ensure!(
+        answer["items"].is_array() && failed.is_none(),
+        "{failed:?} {}",
+        answer["error"]
+    );
     Ok(())
 }
 
@@ -104,21 +162,36 @@ async fn bulk(bench: &Bench, lines: &[Value]) -> Result<()> {
 /// what enrich has written there: its clock is not that of the data.
 async fn index(bench: &Bench, what: &str, documents: Vec<Value>) -> Result<()> {
     let pattern = format!("clickstream_{what}-*");
-    let found = bench.opensearch("GET", &format!("{pattern}/_settings"), Value::Null).await?;
+    let found = bench
+        .opensearch("GET", &format!("{pattern}/_settings"), Value::Null)
+        .await?;
     for index in found.as_object().into_iter().flat_map(|found| found.keys()) {
         bench.opensearch("DELETE", index, Value::Null).await?;
     }
-    let templates = bench.opensearch("GET", "_index_template", Value::Null).await?;
-    let templates = templates["index_templates"].as_array().context("templates")?;
-    let is_there = |template: &Value| template["index_template"]["index_patterns"] == json!([pattern]);
+    let templates = bench
+        .opensearch("GET", "_index_template", Value::Null)
+        .await?;
+    let templates = templates["index_templates"]
+        .as_array()
+        .context("templates")?;
+    let is_there =
+        |template: &Value| template["index_template"]["index_patterns"] == json!([pattern]);
     if !templates.iter().any(is_there) {
         let file = format!("../infra/opensearch/{what}-template.json");
         let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file))?;
-        let put = bench.opensearch("PUT", &format!("_index_template/{what}"), serde_json::from_str(&text)?).await?;
+        let put = bench
+            .opensearch(
+                "PUT",
+                &format!("_index_template/{what}"),
+                serde_json::from_str(&text)?,
+            )
+            .await?;
         ensure!(put["acknowledged"] == true, "{put}");
     }
     let name = format!("clickstream_{what}-known");
-    let made = bench.opensearch("PUT", &name, json!({"settings": {"number_of_replicas": 0}})).await?;
+    let made = bench
+        .opensearch("PUT", &name, json!({"settings": {"number_of_replicas": 0}}))
+        .await?;
     ensure!(made["acknowledged"] == true, "{made}");
     let lines: Vec<Value> = documents
         .into_iter()
@@ -142,7 +215,10 @@ impl Answers {
                 .opensearch("POST", &format!("{}/_search", query.index), query.body)
                 .await?;
             let found = answer["hits"]["total"]["value"].as_u64().unwrap_or(0);
-            ensure!(found > 0 && answer["_shards"]["failed"] == 0, "{id}: {answer}");
+            ensure!(
+                found > 0 && answer["_shards"]["failed"] == 0,
+                "{id}: {answer}"
+            );
             left.insert(id.clone(), answer);
         }
         Ok(Self { left })
@@ -150,7 +226,9 @@ impl Answers {
 
     fn take(&mut self, name: &str) -> Result<Value> {
         let id = format!("freshet-{name}");
-        self.left.remove(&id).with_context(|| format!("no answer of {id}"))
+        self.left
+            .remove(&id)
+            .with_context(|| format!("no answer of {id}"))
     }
 
     /// A panel of one number.
@@ -174,7 +252,11 @@ fn count<T>(all: &[T], condition: impl Fn(&T) -> bool) -> usize {
 
 /// How many different users do something.
 fn users<'a>(events: &'a [Known], condition: impl Fn(&Known) -> bool) -> usize {
-    let of: BTreeSet<&'a str> = events.iter().filter(|e| condition(e)).map(|e| e.user.as_str()).collect();
+    let of: BTreeSet<&'a str> = events
+        .iter()
+        .filter(|e| condition(e))
+        .map(|e| e.user.as_str())
+        .collect();
     of.len()
 }
 
@@ -199,22 +281,38 @@ fn name(bucket: &Value) -> String {
 /// The metric that is named, or the count.
 fn value(bucket: &Value) -> f64 {
     let metric = &bucket["1"]["value"];
-    metric.as_f64().or_else(|| bucket["doc_count"].as_f64()).unwrap_or(f64::NAN)
+    metric
+        .as_f64()
+        .or_else(|| bucket["doc_count"].as_f64())
+        .unwrap_or(f64::NAN)
 }
 
 /// Terms are the largest of the truth, in order, each right within the bound
 /// that the answer states for what shards may not have said.
 fn check_terms(terms: &Value, truth: &BTreeMap<String, f64>, size: usize) -> Result<()> {
     let buckets = terms["buckets"].as_array().context("no buckets")?;
-    let bound = terms["doc_count_error_upper_bound"].as_f64().unwrap_or(0.0).max(0.0);
+    let bound = terms["doc_count_error_upper_bound"]
+        .as_f64()
+        .unwrap_or(0.0)
+        .max(0.0);
     let mut largest: Vec<f64> = truth.values().copied().collect();
     largest.sort_by(|a, b| b.total_cmp(a));
     largest.truncate(size);
-    ensure!(buckets.len() == largest.len(), "{} buckets of {truth:?}: {terms}", buckets.len());
+    ensure!(
+        buckets.len() == largest.len(),
+        "{} buckets of {truth:?}: {terms}",
+        buckets.len()
+    );
     for (bucket, expected) in buckets.iter().zip(largest) {
-        let known = truth.get(&name(bucket)).with_context(|| format!("{bucket} is not in {truth:?}"))?;
+        let known = truth
+            .get(&name(bucket))
+            .with_context(|| format!("{bucket} is not in {truth:?}"))?;
         let found = value(bucket);
-        ensure!((found - known).abs() <= bound + 1e-6 * known && (found - expected).abs() <= bound + 1e-6 * expected, "{bucket}: {known}, {expected}");
+        ensure!(
+            (found - known).abs() <= bound + 1e-6 * known
+                && (found - expected).abs() <= bound + 1e-6 * expected,
+            "{bucket}: {known}, {expected}"
+        );
     }
     Ok(())
 }
@@ -224,19 +322,35 @@ fn check_percentiles(found: &Value, mut truth: Vec<f64>) -> Result<()> {
     truth.sort_by(f64::total_cmp);
     let most = truth.len() - 1;
     for found in found["values"].as_array().context("values")? {
-        let (percent, value) = (found["key"].as_f64().context("key")?, found["value"].as_f64().context("value")?);
+        let (percent, value) = (
+            found["key"].as_f64().context("key")?,
+            found["value"].as_f64().context("value")?,
+        );
         // The digest's error, and one place because ranks are whole.
-        let at = |share: f64, place: f64| truth[((share * most as f64 + place).clamp(0.0, most as f64)) as usize];
-        let (low, high) = (at(percent / 100.0 - RANK_ERROR, -1.0), at(percent / 100.0 + RANK_ERROR, 2.0));
-        ensure!((low - 1e-9..=high + 1e-9).contains(&value), "p{percent} is {value}, not in {low}..{high}");
+        let at = |share: f64, place: f64| {
+            truth[((share * most as f64 + place).clamp(0.0, most as f64)) as usize]
+        };
+        let (low, high) = (
+            at(percent / 100.0 - RANK_ERROR, -1.0),
+            at(percent / 100.0 + RANK_ERROR, 2.0),
+        );
+        ensure!(
+            (low - 1e-9..=high + 1e-9).contains(&value),
+            "p{percent} is {value}, not in {low}..{high}"
+        );
     }
     Ok(())
 }
 
 /// The minutes of a chart over time are exactly those of the truth.
 fn minutes<'a, T>(answer: &'a Value, truth: &BTreeMap<i64, T>) -> Result<Vec<(i64, &'a Value)>> {
-    let buckets = answer["aggregations"]["2"]["buckets"].as_array().context("minutes")?;
-    let found: Vec<(i64, &Value)> = buckets.iter().map(|b| (b["key"].as_i64().unwrap_or(0), b)).collect();
+    let buckets = answer["aggregations"]["2"]["buckets"]
+        .as_array()
+        .context("minutes")?;
+    let found: Vec<(i64, &Value)> = buckets
+        .iter()
+        .map(|b| (b["key"].as_i64().unwrap_or(0), b))
+        .collect();
     ensure!(found.iter().map(|(ms, _)| ms).eq(truth.keys()), "{found:?}");
     Ok(found)
 }
@@ -244,12 +358,19 @@ fn minutes<'a, T>(answer: &'a Value, truth: &BTreeMap<i64, T>) -> Result<Vec<(i6
 fn by_minute(events: &[Known]) -> BTreeMap<i64, Vec<Known>> {
     let mut minutes: BTreeMap<i64, Vec<Known>> = BTreeMap::new();
     for event in events {
-        minutes.entry(event.minute()).or_default().push(event.clone());
+        minutes
+            .entry(event.minute())
+            .or_default()
+            .push(event.clone());
     }
     minutes
 }
 
-fn check_percentiles_by_minute(answer: &Value, events: &[Known], of: fn(&Known) -> f64) -> Result<()> {
+fn check_percentiles_by_minute(
+    answer: &Value,
+    events: &[Known],
+    of: fn(&Known) -> f64,
+) -> Result<()> {
     let truth = by_minute(events);
     for (ms, bucket) in minutes(answer, &truth)? {
         check_percentiles(&bucket["1"], truth[&ms].iter().map(of).collect())?;
@@ -262,11 +383,19 @@ fn check_activity(answers: &mut Answers, events: &[Known]) -> Result<()> {
     let truth = by_minute(events);
     let answer = answers.take("events-per-minute")?;
     for (ms, bucket) in minutes(&answer, &truth)? {
-        check_terms(&bucket["3"], &counts(truth[&ms].iter().map(|e| e.kind.clone())), 6)?;
+        check_terms(
+            &bucket["3"],
+            &counts(truth[&ms].iter().map(|e| e.kind.clone())),
+            6,
+        )?;
     }
     let views = events.iter().filter(|event| event.kind == "page_view");
     let answer = answers.take("top-pages")?;
-    check_terms(&answer["aggregations"]["2"], &counts(views.map(|e| e.path.clone())), 10)?;
+    check_terms(
+        &answer["aggregations"]["2"],
+        &counts(views.map(|e| e.path.clone())),
+        10,
+    )?;
 
     let answer = answers.take("revenue-per-minute")?;
     for (ms, bucket) in minutes(&answer, &truth)? {
@@ -279,7 +408,10 @@ fn check_activity(answers: &mut Answers, events: &[Known]) -> Result<()> {
     ensure!(answers.number("conversions")? == purchases as f64);
 
     let answer = answers.take("processing-time-p95")?;
-    check_percentiles(&answer["aggregations"]["1"], events.iter().map(Known::processing_time).collect())?;
+    check_percentiles(
+        &answer["aggregations"]["1"],
+        events.iter().map(Known::processing_time).collect(),
+    )?;
     let answer = answers.take("processing-time")?;
     check_percentiles_by_minute(&answer, events, Known::processing_time)
 }
@@ -288,7 +420,9 @@ fn check_visitors(answers: &mut Answers, events: &[Known]) -> Result<()> {
     ensure!(answers.number("visitors")? == users(events, |_| true) as f64);
     let steps: [(&str, fn(&Known) -> bool); 5] = [
         ("landing", |e| e.kind == "page_view"),
-        ("product_view", |e| e.kind == "page_view" && e.path.starts_with("/product")),
+        ("product_view", |e| {
+            e.kind == "page_view" && e.path.starts_with("/product")
+        }),
         ("add_to_cart", |e| e.kind == "add_to_cart"),
         ("checkout_start", |e| e.kind == "checkout_start"),
         ("purchase", |e| e.kind == "purchase"),
@@ -298,27 +432,56 @@ fn check_visitors(answers: &mut Answers, events: &[Known]) -> Result<()> {
     for (step, is_step) in steps {
         let expected = users(events, is_step);
         let bucket = &answer["aggregations"]["2"]["buckets"][step];
-        ensure!(value(bucket) == expected as f64, "{step}: {bucket} is not {expected}");
-        ensure!(expected > 0 && expected <= least, "{step} is no step of a funnel");
+        ensure!(
+            value(bucket) == expected as f64,
+            "{step}: {bucket} is not {expected}"
+        );
+        ensure!(
+            expected > 0 && expected <= least,
+            "{step} is no step of a funnel"
+        );
         least = expected;
     }
     let answer = answers.take("browsers")?;
-    check_terms(&answer["aggregations"]["2"], &counts(events.iter().map(|e| e.browser.clone())), 8)?;
+    check_terms(
+        &answer["aggregations"]["2"],
+        &counts(events.iter().map(|e| e.browser.clone())),
+        8,
+    )?;
     let answer = answers.take("systems")?;
-    check_terms(&answer["aggregations"]["2"], &counts(events.iter().map(|e| e.system.clone())), 8)?;
+    check_terms(
+        &answer["aggregations"]["2"],
+        &counts(events.iter().map(|e| e.system.clone())),
+        8,
+    )?;
     let answer = answers.take("devices")?;
     let devices = users_by(events.iter().map(|e| (e.device.clone(), e.user.clone())));
     check_terms(&answer["aggregations"]["2"], &devices, 8)?;
     let answer = answers.take("countries")?;
-    let countries = users_by(events.iter().filter_map(|e| Some((e.country.clone()?, e.user.clone()))));
+    let countries = users_by(
+        events
+            .iter()
+            .filter_map(|e| Some((e.country.clone()?, e.user.clone()))),
+    );
     check_terms(&answer["aggregations"]["2"], &countries, 10)?;
 
     let answer = answers.take("activity-map")?;
-    let truth = counts(events.iter().filter_map(|event| event.place.map(truth::geohash)));
-    let cells = answer["aggregations"]["cells"]["buckets"].as_array().context("cells")?;
+    let truth = counts(
+        events
+            .iter()
+            .filter_map(|event| event.place.map(truth::geohash)),
+    );
+    let cells = answer["aggregations"]["cells"]["buckets"]
+        .as_array()
+        .context("cells")?;
     let found: BTreeMap<String, f64> = cells.iter().map(|cell| (name(cell), value(cell))).collect();
     ensure!(found == truth, "{found:?} is not {truth:?}");
-    ensure!(cells.iter().all(|cell| cell["middle"]["location"]["lat"].is_f64()), "{answer}");
+    ensure!(
+        cells
+            .iter()
+            .all(|cell| cell["middle"]["location"]["lat"].is_f64()),
+        "{answer}"
+    );
     Ok(())
 }
 
@@ -327,10 +490,20 @@ fn check_sessions(answers: &mut Answers, sessions: &[Session]) -> Result<()> {
     ensure!(close(answers.number("bounce-rate")?, share) && share > 0.05 && share < 0.95);
     let answer = answers.take("session-duration")?;
     let average = sessions.iter().map(|s| s.duration).sum::<f64>() / sessions.len() as f64;
-    ensure!(close(value(&answer["aggregations"]), average), "{answer} is not {average}");
-    check_percentiles(&answer["aggregations"]["2"], sessions.iter().map(|s| s.duration).collect())?;
+    ensure!(
+        close(value(&answer["aggregations"]), average),
+        "{answer} is not {average}"
+    );
+    check_percentiles(
+        &answer["aggregations"]["2"],
+        sessions.iter().map(|s| s.duration).collect(),
+    )?;
     let answer = answers.take("referrers")?;
-    let referrers = sessions.iter().map(|s| s.referrer.clone().unwrap_or_else(|| "__missing__".to_owned()));
+    let referrers = sessions.iter().map(|s| {
+        s.referrer
+            .clone()
+            .unwrap_or_else(|| "__missing__".to_owned())
+    });
     check_terms(&answer["aggregations"]["2"], &counts(referrers), 10)?;
     ensure!(answers.number("truncated-sessions")? == count(sessions, |s| s.is_truncated) as f64);
     Ok(())
@@ -364,7 +537,10 @@ fn check_quality(answers: &mut Answers, events: &[Known], refused: &[Refused]) -
     }
 
     let answer = answers.take("lag-p95")?;
-    check_percentiles(&answer["aggregations"]["1"], events.iter().map(|e| e.stream_delay).collect())?;
+    check_percentiles(
+        &answer["aggregations"]["1"],
+        events.iter().map(|e| e.stream_delay).collect(),
+    )?;
     check_percentiles_by_minute(&answers.take("lag")?, events, |e| e.stream_delay)?;
     check_percentiles_by_minute(&answers.take("clock-drift")?, events, |e| e.client_delay)?;
 
@@ -373,16 +549,24 @@ fn check_quality(answers: &mut Answers, events: &[Known], refused: &[Refused]) -
     let answer = answers.take("schema-drift")?;
     let parts = &answer["aggregations"]["2"]["buckets"];
     ensure!(value(&parts["unknown keys"]) == unknown as f64, "{parts}");
-    ensure!(value(&parts["known keys only"]) == (events.len() - unknown) as f64, "{parts}");
+    ensure!(
+        value(&parts["known keys only"]) == (events.len() - unknown) as f64,
+        "{parts}"
+    );
     let answer = answers.take("schema-versions")?;
-    let versions = events.iter().filter_map(|event| event.version.map(|version| version.to_string()));
+    let versions = events
+        .iter()
+        .filter_map(|event| event.version.map(|version| version.to_string()));
     check_terms(&answer["aggregations"]["2"], &counts(versions), 10)?;
     let answer = answers.take("event-types")?;
     let kinds = &answer["aggregations"]["2"];
     check_terms(kinds, &counts(events.iter().map(|e| e.kind.clone())), 20)?;
     for kind in kinds["buckets"].as_array().context("event types")? {
         let expected = users(events, |event| event.kind == name(kind));
-        ensure!(kind["3"]["value"].as_f64() == Some(expected as f64), "{kind} is not {expected}");
+        ensure!(
+            kind["3"]["value"].as_f64() == Some(expected as f64),
+            "{kind} is not {expected}"
+        );
     }
     Ok(())
 }
@@ -399,7 +583,13 @@ fn draw(bench: &Bench) -> Result<Value> {
         .arg(&pictures)
         .output()
         .context("node")?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let printed = String::from_utf8(output.stdout)?;
-    Ok(serde_json::from_str(printed.trim().lines().last().context("nothing printed")?)?)
+    Ok(serde_json::from_str(
+        printed.trim().lines().last().context("nothing printed")?,
+    )?)
 }

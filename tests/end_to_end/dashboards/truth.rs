@@ -130,16 +130,27 @@ pub(super) fn events(start_ms: i64, span_ms: i64) -> Result<Vec<Known>> {
             user: event.user_id.clone(),
             session: event.session_id.clone(),
             referrer: event.metadata.referrer.as_deref().map(str::to_owned),
-            amount: event.metadata.amount.filter(|_| event.event_type == "purchase").unwrap_or(0.0),
+            amount: event
+                .metadata
+                .amount
+                .filter(|_| event.event_type == "purchase")
+                .unwrap_or(0.0),
             browser: agent.name.to_string(),
             system: agent.os.to_string(),
             device: agent.device.to_string(),
-            country: place.as_ref().and_then(|place| place.country_name.as_deref().map(str::to_owned)),
-            place: place.as_ref().and_then(|place| place.location).map(|at| (at.lat, at.lon)),
+            country: place
+                .as_ref()
+                .and_then(|place| place.country_name.as_deref().map(str::to_owned)),
+            place: place
+                .as_ref()
+                .and_then(|place| place.location)
+                .map(|at| (at.lat, at.lon)),
             version,
             has_unknown_keys,
-            client_delay: (spread * spread * 600.0 - 60.0).round() / 1_000.0 + if n % 50 == 0 { -1.8 } else { 0.08 },
-            stream_delay: (900.0 + spread * 700.0 + part * 150.0 * (part * 21.0).sin()).round() / 1_000.0,
+            client_delay: (spread * spread * 600.0 - 60.0).round() / 1_000.0
+                + if n % 50 == 0 { -1.8 } else { 0.08 },
+            stream_delay: (900.0 + spread * 700.0 + part * 150.0 * (part * 21.0).sin()).round()
+                / 1_000.0,
             json,
         });
     }
@@ -159,27 +170,42 @@ pub(super) fn sessions(events: &[Known]) -> Vec<Session> {
     for event in events {
         by_id.entry(&event.session).or_default().push(event);
     }
-    let sessions = by_id.into_iter().enumerate().filter_map(|(n, (id, events))| {
-        let (first, last) = (*events.first()?, *events.last()?);
-        let views: Vec<&&Known> = events.iter().filter(|event| event.kind == "page_view").collect();
-        let purchases = events.iter().filter(|event| event.kind == "purchase").count();
-        let revenue: f64 = events.iter().map(|event| event.amount).sum();
-        let duration = (last.ms - first.ms) as f64 / 1_000.0;
-        let (is_bounce, is_truncated) = (views.len() <= 1, n % 211 == 0);
-        let mut document = json!({
-            "session_id": id, "source": "open", "user_id": first.user,
-            "start": iso(first.ms), "end": iso(last.ms), "duration": duration,
-            "events": events.len(), "pages": views.len(),
-            "entry_page": views.first().map(|event| &event.path),
-            "exit_page": views.last().map(|event| &event.path),
-            "is_conversion": purchases > 0, "conversions": purchases, "revenue": revenue,
-            "bounce": i32::from(is_bounce), "truncated": is_truncated,
+    let sessions = by_id
+        .into_iter()
+        .enumerate()
+        .filter_map(|(n, (id, events))| {
+            let (first, last) = (*events.first()?, *events.last()?);
+            let views: Vec<&&Known> = events
+                .iter()
+                .filter(|event| event.kind == "page_view")
+                .collect();
+            let purchases = events
+                .iter()
+                .filter(|event| event.kind == "purchase")
+                .count();
+            let revenue: f64 = events.iter().map(|event| event.amount).sum();
+            let duration = (last.ms - first.ms) as f64 / 1_000.0;
+            let (is_bounce, is_truncated) = (views.len() <= 1, n % 211 == 0);
+            let mut document = json!({
+                "session_id": id, "source": "open", "user_id": first.user,
+                "start": iso(first.ms), "end": iso(last.ms), "duration": duration,
+                "events": events.len(), "pages": views.len(),
+                "entry_page": views.first().map(|event| &event.path),
+                "exit_page": views.last().map(|event| &event.path),
+                "is_conversion": purchases > 0, "conversions": purchases, "revenue": revenue,
+                "bounce": i32::from(is_bounce), "truncated": is_truncated,
+            });
+            if let Some(referrer) = &first.referrer {
+                document["referrer"] = referrer.as_str().into();
+            }
+            Some(Session {
+                document,
+                duration,
+                is_bounce,
+                is_truncated,
+                referrer: first.referrer.clone(),
+            })
         });
-        if let Some(referrer) = &first.referrer {
-            document["referrer"] = referrer.as_str().into();
-        }
-        Some(Session { document, duration, is_bounce, is_truncated, referrer: first.referrer.clone() })
-    });
     sessions.collect()
 }
 
@@ -197,7 +223,13 @@ pub(super) fn refused(start_ms: i64, span_ms: i64) -> Vec<Refused> {
             let count = (minute * 5 + n as i64 * 3) % (most + 1);
             if count > 0 {
                 let ms = start_ms + minute * MINUTE_MS + 7_000;
-                all.push(Refused { ms, stage, code, source, count });
+                all.push(Refused {
+                    ms,
+                    stage,
+                    code,
+                    source,
+                    count,
+                });
             }
         }
     }
@@ -210,11 +242,18 @@ pub(super) fn geohash((lat, lon): (f64, f64)) -> String {
     let (mut lats, mut lons) = ((-90.0, 90.0), (-180.0, 180.0));
     let mut bits = 0_usize;
     for n in 0..15 {
-        let (range, value): (&mut (f64, f64), f64) =
-            if n % 2 == 0 { (&mut lons, lon) } else { (&mut lats, lat) };
+        let (range, value): (&mut (f64, f64), f64) = if n % 2 == 0 {
+            (&mut lons, lon)
+        } else {
+            (&mut lats, lat)
+        };
         let middle = f64::midpoint(range.0, range.1);
         let upper = value >= middle;
-        if upper { range.0 = middle } else { range.1 = middle }
+        if upper {
+            range.0 = middle
+        } else {
+            range.1 = middle
+        }
         bits = bits << 1 | usize::from(upper);
     }
     let digit = |n: usize| char::from(DIGITS[bits >> (10 - 5 * n) & 31]);
