@@ -120,20 +120,33 @@ function overTime(panel, data, colors) {
   return {
     ...base(colors),
     grid: { left: 8, right: 12, top: many ? 40 : 20, bottom: 4, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
-    legend: many ? { type: "scroll", top: 4, left: 0, itemWidth: 14, itemHeight: 8, itemGap: 16, icon: "roundRect", textStyle: { color: colors.soft, fontSize: 12 } } : { show: false },
+    legend: many ? { type: "scroll", top: 4, left: 0, itemWidth: 14, itemHeight: 14, itemGap: 16, icon: "path://M0 4h14v6h-14z", textStyle: { color: colors.soft, fontSize: 12, lineHeight: 16 } } : { show: false },
     xAxis: {
       type: "time", axisLine: { lineStyle: { color: colors.line } }, axisTick: { show: false }, splitLine: { show: false },
       axisLabel: { color: colors.soft, hideOverlap: true, formatter: clock, showMinLabel: false, showMaxLabel: false },
     },
     yAxis: { type: "value", splitNumber: 4, axisLabel: { color: colors.soft, formatter: short }, splitLine: { lineStyle: { color: colors.faint } } },
     tooltip: { ...base(colors).tooltip, trigger: "axis", axisPointer: { type: bars ? "shadow" : "line", lineStyle: { color: colors.coast } }, order: "valueDesc",
-      formatter: (items) => `<b>${clock(items[0].value[0])}</b>${items.map((item) => `<br>${item.marker}${echarts.format.encodeHTML(item.seriesName)} <b>${written(item.value[1], lines[item.seriesIndex]?.format)}</b>`).join("")}` },
-    series: lines.map(({ name, points }) => ({
-      id: name, name, data: points,
-      ...(bars
-        ? { type: "bar", stack: "all", barMaxWidth: 26, barCategoryGap: "28%", itemStyle: { borderRadius: many ? 0 : [3, 3, 0, 0] } }
-        : { type: "line", showSymbol: points.length < 2, symbolSize: 6, lineStyle: { width: 2 }, connectNulls: false, areaStyle: panel.kind === "area" ? { opacity: 0.25 } : undefined, stack: panel.kind === "area" ? "all" : undefined }),
-    })),
+      formatter: (items) => {
+        const byName = new Map(items.map((item) => [item.seriesName, item]));
+        const text = [...byName.values()].map(({ marker, seriesName, value }) => `<br>${marker}${echarts.format.encodeHTML(seriesName)} <b>${written(value[1], lines.find(({ name }) => name === seriesName)?.format)}</b>`);
+        return `<b>${clock(items[0].value[0])}</b>${text.join("")}`;
+      } },
+    series: lines.flatMap(({ name, points }, n) => {
+      const color = colors.series[n % colors.series.length];
+      const common = { name, itemStyle: { color } };
+      if (bars) {
+        const data = points.map((value, at) => ({ value, itemStyle: { opacity: at === points.length - 1 ? 0.45 : 1 } }));
+        return [{ ...common, id: name, type: "bar", stack: "all", barMaxWidth: 26, barCategoryGap: "28%", data, itemStyle: { color, borderRadius: many ? 0 : [3, 3, 0, 0] } }];
+      }
+      const line = { ...common, type: "line", symbolSize: 6, showSymbol: points.length < 3 };
+      const area = panel.kind === "area" ? { stack: "all", areaStyle: { opacity: 0.25 } } : {};
+      return [
+        { ...line, ...area, id: name, data: area.stack || points.length < 3 ? points : points.slice(0, -1), lineStyle: { width: 2, color } },
+        // The minute that is not over yet would look like a fall: it is dashed.
+        ...(area.stack || points.length < 3 ? [] : [{ ...line, id: `${name} now`, data: points.slice(-2), lineStyle: { width: 1.5, color, type: [3, 4], opacity: 0.75 } }]),
+      ];
+    }),
   };
 }
 
@@ -147,12 +160,12 @@ function bars(panel, data, colors) {
     grid: { left: 4, right: isFunnel ? 92 : 62, top: 10, bottom: 2, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
     xAxis: { type: "value", show: false, max: "dataMax" },
     yAxis: { type: "category", inverse: true, data: all.map(({ names }) => names[0]), axisLine: { show: false }, axisTick: { show: false },
-      axisLabel: { color: colors.ink, fontSize: 12.5, width: 168, overflow: "truncate", interval: 0, formatter: (name) => (isFunnel ? name.replaceAll("_", " ") : name) } },
+      axisLabel: { color: colors.ink, fontSize: 12.5, width: 168, overflow: "truncate", interval: 0, formatter: (name) => (isFunnel ? name.replaceAll("_", " ") : name.replace(/^https?:\/\/([^?#]*?)\/?$/, "$1")) } },
     tooltip: { ...base(colors).tooltip, trigger: "item" },
     series: [{
       id: "bars", name: all[0]?.values[0].label, type: "bar", barMaxWidth: 22, barCategoryGap: "34%", itemStyle: { borderRadius: [0, 4, 4, 0] },
       data: all.map(({ values: [{ value, format }] }, n) => ({
-        value, itemStyle: { color: colors.series[0], opacity: isFunnel ? 1 - n * 0.13 : 1 },
+        value, itemStyle: { color: echarts.color.modifyAlpha(colors.series[0], isFunnel ? 1 - n * 0.13 : 1) },
         label: { show: true, position: "right", color: colors.soft, fontSize: 12.5, formatter: () => label(value, format) },
       })),
     }],
@@ -170,7 +183,7 @@ function slices(panel, data, colors) {
       formatter: (name) => `${name.length > 22 ? `${name.slice(0, 21)}…` : name}{share|${share(byName.get(name))}}` },
     tooltip: { ...base(colors).tooltip, trigger: "item", formatter: ({ marker, name, value }) => `${marker}${echarts.format.encodeHTML(name)} <b>${written(value)}</b> (${share(value)})` },
     series: [{
-      id: "slices", type: "pie", radius: ["52%", "82%"], center: ["25%", "50%"], label: { show: false }, itemStyle: { borderColor: colors.card, borderWidth: 2 }, emphasis: { scale: false },
+      id: "slices", type: "pie", animation: false, radius: ["52%", "82%"], center: ["25%", "50%"], label: { show: false }, itemStyle: { borderColor: colors.card, borderWidth: 2 }, emphasis: { scale: false },
       data: all.map(({ names, values: [{ value }] }) => ({ name: names[0], value })),
     }],
   };
@@ -181,13 +194,13 @@ function map(panel, data, colors) {
   const most = Math.max(1, ...cells.map((cell) => cell.doc_count));
   return {
     ...base(colors),
-    geo: { map: "world", silent: true, roam: false, aspectScale: 1, boundingCoords: [[-168, 78], [180, -55]], left: 4, right: 4, top: 8, bottom: 4, itemStyle: { areaColor: colors.land, borderColor: colors.coast, borderWidth: 0.7 } },
-    visualMap: { show: false, dimension: 2, min: 1, max: most, inRange: { color: ["#f3b33d", "#ec7a3c", "#d2403f"] } },
+    geo: { map: "world", silent: true, roam: false, aspectScale: 1, boundingCoords: [[-168, 81], [180, -55]], left: 4, right: 4, top: 8, bottom: 4, itemStyle: { areaColor: colors.land, borderColor: colors.coast, borderWidth: 0.7 } },
+    visualMap: { show: false, dimension: 3, min: 1, max: Math.sqrt(most), inRange: { color: ["#f3b33d", "#ec7a3c", "#d2403f"] } },
     tooltip: { ...base(colors).tooltip, formatter: ({ value }) => `<b>${written(value[2])}</b> events around ${value[1].toFixed(1)}°, ${value[0].toFixed(1)}°` },
     series: [{
       id: "cells", type: "scatter", coordinateSystem: "geo", symbolSize: ([, , count]) => 7 + 23 * Math.sqrt(count / most), itemStyle: { opacity: 0.72, borderColor: colors.card, borderWidth: 0.6 },
       // Small ones on top.
-      data: cells.map((cell) => [cell.middle.location.lon, cell.middle.location.lat, cell.doc_count]).sort((a, b) => b[2] - a[2]),
+      data: cells.map((cell) => [cell.middle.location.lon, cell.middle.location.lat, cell.doc_count, Math.sqrt(cell.doc_count)]).sort((a, b) => b[2] - a[2]),
     }],
   };
 }
@@ -234,7 +247,7 @@ export class Card {
     if (panel.kind === "metric") this.#numbers(values(panel, whole(data)));
     else if (panel.kind === "table") this.#table(rows(panel, data));
     else if (count > 0) this.#chart();
-    this.root.dataset.total = count;
+    Object.assign(this.root.dataset, { total: count, from: data.from, to: data.to });
     this.root.dataset.state = count > 0 ? "drawn" : "empty";
   }
 

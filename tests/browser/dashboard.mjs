@@ -10,7 +10,7 @@ const BOARDS = { dashboard: "realtime-clickstream-dashboard", "data-quality": "f
 const CARDS = `Object.fromEntries([...document.querySelectorAll("#grid .card")].map((card) => {
   const canvas = card.querySelector("canvas");
   const pixels = canvas && new Uint32Array(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer);
-  return [card.id, { state: card.dataset.state, total: Number(card.dataset.total), value: card.dataset.value, text: card.innerText,
+  return [card.id, { state: card.dataset.state, total: Number(card.dataset.total), from: Number(card.dataset.from), to: Number(card.dataset.to), value: card.dataset.value, text: card.innerText,
     label: card.querySelector("[role=img]")?.getAttribute("aria-label"), colors: pixels ? new Set(pixels).size : null }];
 }))`;
 
@@ -37,6 +37,11 @@ await withBrowser(pictures, async (tab) => {
     });
     await full(name, 1440);
     boards[name] = await tab.evaluate(CARDS);
+    if (name === "dashboard") {
+      // The README's: the first half, down to revenue.
+      const bottom = await tab.evaluate(`Math.round(document.querySelector("#freshet-revenue-per-minute").getBoundingClientRect().bottom + scrollY)`);
+      await tab.picture("readme", { clip: { x: 0, y: 0, width: 1440, height: bottom + 6, scale: 1 } });
+    }
     await theme("dark");
     await full(`${name}-dark`, 1440);
     await theme("light");

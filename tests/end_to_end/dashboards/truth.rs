@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub(super) const MINUTE_MS: i64 = 60_000;
-const EVENTS: usize = 4_000;
+const EVENTS: usize = 5_000;
 const USERS: u32 = 420;
 
 /// What is known of an event before it is sent.
