@@ -159,8 +159,12 @@ async fn data(
             answer(status, &json!({"error": error.to_string()}))
         }
         Err(error) => {
-            let error = json!({"error": format!("{error:#}")});
-            answer(StatusCode::BAD_GATEWAY, &error)
+            // The cause is for the log: a reader of the page needs to know who is silent.
+            tracing::warn!("dashboard: {error:#}");
+            answer(
+                StatusCode::BAD_GATEWAY,
+                &json!({"error": error.to_string()}),
+            )
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Apache ECharts, which draws the dashboard page: one script out of its npm package.
+//! Apache `ECharts`, which draws the dashboard page: one script out of its npm package.
 
 use crate::paths::Paths;
 use crate::progress::Progress;

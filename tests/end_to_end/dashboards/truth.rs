@@ -6,6 +6,7 @@ use freshet_enrichment::geo::Geo;
 use freshet_enrichment::user_agent::UserAgents;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::f64::consts::TAU;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -45,7 +46,7 @@ impl Known {
     }
 
     pub(super) fn processing_time(&self) -> f64 {
-        (self.client_delay + self.stream_delay) * 1.0
+        self.client_delay + self.stream_delay
     }
 
     /// The times of its document, as if it had been sent when it happened.
@@ -104,7 +105,7 @@ pub(super) fn events(start_ms: i64, span_ms: i64) -> Result<Vec<Known>> {
     for (n, event) in Generator::new(plan).take(EVENTS).enumerate() {
         // Time passes faster and slower, so that minutes differ.
         let part = n as f64 / EVENTS as f64;
-        let wave = 0.035 * (part * 2.0 * 6.283).sin() + 0.012 * (part * 5.0 * 6.283).sin();
+        let wave = 0.035 * (part * 2.0 * TAU).sin() + 0.006 * (part * 5.0 * TAU).sin();
         let ms = start_ms + ((part + wave).clamp(0.0, 0.999) * span_ms as f64) as i64;
         let mut json = serde_json::to_value(&event)?;
         json["timestamp"] = iso(ms).into();
@@ -250,9 +251,9 @@ pub(super) fn geohash((lat, lon): (f64, f64)) -> String {
         let middle = f64::midpoint(range.0, range.1);
         let upper = value >= middle;
         if upper {
-            range.0 = middle
+            range.0 = middle;
         } else {
-            range.1 = middle
+            range.1 = middle;
         }
         bits = bits << 1 | usize::from(upper);
     }
