@@ -50,6 +50,7 @@ pub fn routes(checkout: &Path, charts: &Path, opensearch_url: &str) -> Result<Ro
     };
     Ok(Router::new()
         .route("/dashboard", get(page))
+        .route("/dashboard/", get(page))
         .route("/dashboard/panels.json", get(panels))
         .route("/dashboard/world.json", get(world))
         .route("/dashboard/data/{id}", get(data))

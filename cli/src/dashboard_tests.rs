@@ -108,6 +108,7 @@ async fn the_page_gets_every_panel_once_and_its_files() {
     );
     for file in [
         "",
+        "/",
         "/dashboard.js",
         "/panels.js",
         "/world.js",
