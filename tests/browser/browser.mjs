@@ -67,6 +67,14 @@ async function openTab(browser, pictures) {
   return { call, evaluate, picture, problems };
 }
 
+/** Removes a folder that somebody may be writing to for a moment more. */
+async function remove(folder) {
+  for (let n = 0; ; n += 1) {
+    try { return rmSync(folder, { recursive: true, force: true }); } catch (error) { if (n === 50) throw error; }
+    await sleep(100);
+  }
+}
+
 /** Opens a browser, does `work(tab)`, and ends with 1 if that failed. Nothing of the browser stays. */
 export async function withBrowser(pictures, work) {
   const profile = mkdtempSync(join(tmpdir(), "freshet-browser-"));
@@ -74,10 +82,15 @@ export async function withBrowser(pictures, work) {
     "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--window-size=1200,900", "--remote-debugging-port=0", `--user-data-dir=${profile}`, "about:blank"];
   const browser = spawn(process.env.CHROMIUM || "chromium", flags, { stdio: ["ignore", "ignore", "pipe"] });
   let code = 0;
-  await openTab(browser, pictures).then(work).catch((error) => { console.error(error.stack); code = 1; });
+  const tab = await openTab(browser, pictures).catch((error) => { console.error(error.stack); code = 1; });
+  if (tab) await work(tab).catch((error) => { console.error(error.stack); code = 1; });
   browser.removeAllListeners("exit");
-  browser.kill();
-  await new Promise((done) => browser.once("exit", done));
-  rmSync(profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+  const ended = browser.exitCode === null ? new Promise((done) => browser.once("exit", done)) : undefined;
+  // Told to close, it waits for its own children; killed, they would go on writing.
+  tab?.call("Browser.close").catch(() => {});
+  await Promise.race([ended, sleep(tab ? 10_000 : 0)]);
+  browser.kill("SIGKILL");
+  await ended;
+  await remove(profile);
   process.exit(code);
 }
