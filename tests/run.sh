@@ -30,6 +30,8 @@ unit() { # unit, property and doc tests, the event source mapping's table among 
 }
 client() {
   step "browser client" node --test --test-reporter=tap clients/browser/
+  step "dashboard page" node --test --test-reporter=tap tests/browser/
+  step "the map, drawn by Vega" bash tests/vega/run.sh
 }
 template() {
   step "template checks" bash infra/check.sh

@@ -6,6 +6,7 @@
 
 pub mod bench;
 pub mod build;
+pub mod dashboard;
 pub mod deploy;
 pub mod freshness;
 pub mod install;

@@ -1,4 +1,5 @@
-//! Serves the demo shop: static pages, the browser client, and where to post.
+//! Serves the demo shop: static pages, the browser client, and where to post;
+//! and beside it what else has a page.
 
 use anyhow::{Context as _, Result};
 use axum::Router;
@@ -30,7 +31,8 @@ struct Files {
 }
 
 impl Shop {
-    /// Opens the shop of this checkout, its events going to `api_url`.
+    /// Opens the shop of this checkout, its events going to `api_url`. `beside`
+    /// has paths of its own, which go first.
     ///
     /// # Errors
     /// If the port is taken.
@@ -39,6 +41,7 @@ impl Shop {
         port: u16,
         api_url: &str,
         search_url: &str,
+        beside: Router,
     ) -> Result<Self> {
         let config =
             serde_json::json!({"endpoint": api_url, "writeKey": "", "search_url": search_url});
@@ -47,7 +50,10 @@ impl Shop {
             client: checkout.join("clients/browser/freshet.js"),
             config: format!("window.FRESHET = {config};\n"),
         };
-        let app = Router::new().fallback(serve).with_state(Arc::new(files));
+        let app = Router::new()
+            .fallback(serve)
+            .with_state(Arc::new(files))
+            .merge(beside);
         let listener = TcpListener::bind(("127.0.0.1", port)).await;
         let listener = listener
             .with_context(|| format!("port {port} is taken: --shop-port chooses another"))?;
@@ -110,7 +116,7 @@ fn page(pages: &Path, path: &str) -> Option<PathBuf> {
     })
 }
 
-fn content_type(file: &Path) -> &'static str {
+pub(crate) fn content_type(file: &Path) -> &'static str {
     match file.extension().and_then(|extension| extension.to_str()) {
         Some("html") => "text/html; charset=utf-8",
         Some("css") => "text/css; charset=utf-8",

@@ -1,6 +1,7 @@
 //! A whole stack on this machine: servers, deployment, functions, shop.
 
 use crate::build::build;
+use crate::dashboard;
 use crate::deploy;
 use crate::install::{Installed, install};
 use crate::paths::Paths;
@@ -49,6 +50,8 @@ pub struct Endpoints {
     pub collect_url: String,
     /// The demo shop.
     pub shop_url: String,
+    /// The dashboards, in a browser.
+    pub dashboard_url: String,
     /// OpenSearch.
     pub opensearch_url: String,
     /// The newest events, in a browser.
@@ -187,11 +190,13 @@ impl Stack {
             options.ports.shop,
             &cloud.api.url,
             &search_url,
+            dashboard::routes(paths.checkout(), &installed.charts, opensearch.url())?,
         )
         .await?;
         let endpoints = Endpoints {
             collect_url,
             shop_url: shop.url.clone(),
+            dashboard_url: format!("{}/dashboard", shop.url),
             opensearch_url: opensearch.url().to_owned(),
             search_url,
             aws_endpoint: ministack.url().to_owned(),

@@ -164,14 +164,16 @@ fn welcome(endpoints: &Endpoints) -> String {
     let Endpoints {
         collect_url,
         shop_url,
+        dashboard_url,
         search_url,
         ..
     } = endpoints;
     format!(
         "
-  shop     {shop_url}   click around: every click becomes an event
-  search   {search_url}
-  collect  {collect_url}
+  shop       {shop_url}   click around: every click becomes an event
+  dashboard  {dashboard_url}   what visitors do now
+  search     {search_url}
+  collect    {collect_url}
 
   curl -H 'content-type: application/json' {collect_url} -d '
     {{\"user_id\":\"u1\",\"session_id\":\"s1\",\"event_type\":\"page_view\",

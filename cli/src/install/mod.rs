@@ -1,6 +1,7 @@
 //! Installs what a stack needs into the cache: once for all checkouts, at
 //! pinned versions. What the machine itself must bring is in [`tools`].
 
+mod charts;
 mod ministack;
 mod opensearch;
 pub mod tools;
@@ -26,6 +27,8 @@ pub struct Installed {
     pub python: PathBuf,
     /// The folder that a function sees as `/opt/lookups`.
     pub lookups: PathBuf,
+    /// The chart library of the dashboard page, one script.
+    pub charts: PathBuf,
 }
 
 /// Installs what is not there yet.
@@ -49,12 +52,17 @@ pub async fn install(paths: &Paths, progress: &Progress) -> Result<Installed> {
         ministack::install(paths, &ministack, &tools.python, progress).await?;
     }
     let lookups = install_lookups(paths, progress).await?;
+    let charts = charts::folder(paths);
+    if !is_complete(&charts) {
+        charts::install(paths, &charts, progress).await?;
+    }
     link_cache(paths)?;
     Ok(Installed {
         java: tools.java,
         opensearch,
         python: ministack.join("bin/python"),
         lookups,
+        charts: charts.join(charts::SCRIPT),
     })
 }
 

@@ -1,0 +1,73 @@
+// What the dashboard page makes of answers, and of the outline of the world.
+import { test } from "node:test";
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+
+const text = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
+/** The page's own file: a module, though no package says so. */
+const load = (name) => import(`data:text/javascript,${encodeURIComponent(text(`demo/dashboard/${name}`))}`);
+const { rows, series, summary, written } = await load("panels.js");
+const { land } = await load("world.js");
+
+const MINUTE = 60_000;
+const count = { id: "1", type: "count", schema: "metric", params: {} };
+const minutes = { id: "2", type: "date_histogram", schema: "segment", params: { field: "@timestamp" } };
+const found = (aggregations, value = 9) => ({ from: 30_000, to: 4 * MINUTE + 1, answer: { hits: { total: { value } }, aggregations } });
+
+test("numbers are written as the index pattern says", () => {
+  assert.equal(written(1234), "1,234");
+  assert.equal(written(1234.5), "1,234.50");
+  assert.equal(written(1234.56, { id: "number", params: { pattern: "0,0" } }), "1,235");
+  assert.equal(written(0.3756, { id: "percent", params: { pattern: "0.0%" } }), "37.6%");
+  assert.equal(written(null), "–");
+});
+
+test("a minute without events is 0 for a count and nothing for a percentile; the first, cut one is left out", () => {
+  const buckets = [{ key: 0, doc_count: 5 }, { key: 2 * MINUTE, doc_count: 7 }];
+  const [line] = series({ kind: "line", aggs: [count, minutes] }, found({ 2: { buckets } }));
+  assert.deepEqual(line.points, [[MINUTE, 0], [2 * MINUTE, 7], [3 * MINUTE, 0], [4 * MINUTE, 0]]);
+
+  const percentiles = { id: "1", type: "percentiles", schema: "metric", params: { field: "lag", percents: [50, 95] } };
+  const of = (median, p95) => ({ values: [{ key: 50, value: median }, { key: 95, value: p95 }] });
+  const lines = series({ kind: "line", aggs: [percentiles, minutes] }, found({ 2: { buckets: [{ key: MINUTE, doc_count: 1, 1: of(2, 3) }] } }));
+  assert.deepEqual(lines.map(({ name, points }) => [name, points[0][1], points[1][1]]), [["p95", 3, null], ["median", 2, null]]);
+});
+
+test("a split line is one for each name", () => {
+  const split = { id: "3", type: "terms", schema: "group", params: { field: "event_type" } };
+  const names = (...pairs) => ({ buckets: pairs.map(([key, doc_count]) => ({ key, doc_count })) });
+  const buckets = [{ key: MINUTE, doc_count: 4, 3: names(["view", 3], ["buy", 1]) }, { key: 2 * MINUTE, doc_count: 2, 3: names(["view", 2]) }];
+  const panel = { kind: "line", title: "Events", aggs: [count, minutes, split] };
+  assert.deepEqual(series(panel, found({ 2: { buckets } })).map(({ name, points }) => [name, ...points.map(([, value]) => value)]), [["view", 3, 2, 0, 0], ["buy", 1, 0, 0, 0]]);
+  assert.match(summary(panel, found({ 2: { buckets } })), /view 0, buy 0/);
+});
+
+test("rows are the leaves of nested terms, with a name for what is missing", () => {
+  const sum = { id: "1", type: "sum", schema: "metric", params: { field: "count", customLabel: "Events" } };
+  const terms = (id, more = {}) => ({ id, type: "terms", schema: "bucket", params: { field: "x", ...more } });
+  const inner = { buckets: [{ key: "__missing__", doc_count: 1, 1: { value: 4 } }, { key: 2, doc_count: 1, 1: { value: 3 } }] };
+  const all = rows({ aggs: [sum, terms("2"), terms("3", { missingBucketLabel: "Direct" })] }, found({ 2: { buckets: [{ key: "collect", doc_count: 2, 3: inner }] } }));
+  assert.deepEqual(all.map(({ names, values }) => [...names, values[0].label, values[0].value]), [["collect", "Direct", "Events", 4], ["collect", "2", "Events", 3]]);
+});
+
+test("filters keep the panel's order", () => {
+  const filters = { id: "2", type: "filters", schema: "segment", params: { filters: [{ label: "landing", input: {} }, { label: "", input: { query: "a:b" } }] } };
+  const all = rows({ aggs: [count, filters] }, found({ 2: { buckets: { "a:b": { doc_count: 1 }, landing: { doc_count: 8 } } } }));
+  assert.deepEqual(all.map(({ names, values }) => [names[0], values[0].value]), [["landing", 8], ["a:b", 1]]);
+});
+
+test("no land crosses the date line, and none is lost there", () => {
+  const [{ geometry }] = land(JSON.parse(text("dashboards/land-110m.json"))).features;
+  const rings = geometry.coordinates.flat();
+  assert.ok(rings.length > 120, `${rings.length} rings`);
+  for (const ring of rings) {
+    ring.forEach(([x, y], n) => {
+      assert.ok(Math.abs(x) <= 180.001 && Math.abs(y) <= 90, `${x}, ${y}`);
+      const step = n ? Math.abs(x - ring[n - 1][0]) : 0;
+      // Only along the bottom of the map, under Antarctica, is there a longer line.
+      assert.ok(step < 180 || y < -80, `a line of ${step}° at ${y}`);
+    });
+  }
+  const near = (x, low, high) => rings.some((ring) => ring.some(([lon, lat]) => Math.abs(lon - x) < 0.01 && lat > low && lat < high));
+  assert.ok(near(180, 64, 72) && near(-180, 64, 72), "Chukotka lies on both sides");
+});

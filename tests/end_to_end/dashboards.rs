@@ -1,0 +1,257 @@
+//! Both dashboards over data whose every number is known: each panel's own
+//! query gives these numbers, and the page draws them in a real browser.
+
+mod checks;
+mod truth;
+
+use crate::support::Bench;
+use anyhow::{Context as _, Result, ensure};
+use checks::{
+    Answers, check_activity, check_quality, check_sessions, check_visitors, close, count,
+};
+use freshet_dashboards::TimeRange;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use truth::{Known, MINUTE_MS};
+
+/// Data begins so long ago, and goes on for so long: into the future, as far as
+/// collect accepts it, so that the page's last minutes have data when they come.
+const SINCE_MS: i64 = 14 * MINUTE_MS;
+const SPAN_MS: i64 = 18 * MINUTE_MS;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_panel_shows_the_numbers_of_known_data() -> Result<()> {
+    let mut bench = Bench::start("dashboards").await?;
+    let empty = draw(&bench, "empty")?;
+    let notice = empty["notice"].as_str().unwrap_or_default();
+    ensure!(
+        notice.contains("No events") && notice.contains("./freshet send"),
+        "{empty}"
+    );
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    let start_ms = now_ms - SINCE_MS;
+    let events = truth::events(start_ms, SPAN_MS)?;
+    let sessions = truth::sessions(&events);
+    let refused = truth::refused(start_ms, SPAN_MS);
+    send(&bench, &events).await?;
+    set_times(&bench, &events).await?;
+    let documents = sessions
+        .iter()
+        .map(|session| session.document.clone())
+        .collect();
+    index(&bench, "sessions", documents).await?;
+    let documents = refused.iter().map(|refused| {
+        json!({
+            "@timestamp": truth::iso(refused.ms), "stage": refused.stage, "code": refused.code,
+            "source": refused.source, "count": refused.count,
+        })
+    });
+    index(&bench, "rejections", documents.collect()).await?;
+
+    let mut answers = Answers::of(
+        &bench,
+        TimeRange {
+            from_ms: start_ms,
+            to_ms: start_ms + SPAN_MS,
+        },
+    )
+    .await?;
+    check_activity(&mut answers, &events)?;
+    check_visitors(&mut answers, &events)?;
+    check_sessions(&mut answers, &sessions)?;
+    check_quality(&mut answers, &events, &refused)?;
+    ensure!(
+        answers.left.is_empty(),
+        "no truth for {:?}",
+        answers.left.keys()
+    );
+
+    let drawn = draw(&bench, "drawn")?;
+    let card = |name: &str| &drawn["boards"]["dashboard"][format!("freshet-{name}")];
+    // What the page shows is of the time range that it says.
+    let shown = |name: &str| -> Result<(f64, Vec<&Known>)> {
+        let card = card(name);
+        let (from, to) = (card["from"].as_i64(), card["to"].as_i64());
+        let (from, to) = (from.context("from")?, to.context("to")?);
+        ensure!(to - from == 15 * MINUTE_MS, "{card}");
+        let value = card["value"].as_str().context("a value")?.parse()?;
+        let within = events
+            .iter()
+            .filter(|event| (from..=to).contains(&event.ms));
+        Ok((value, within.collect()))
+    };
+    let (value, within) = shown("events")?;
+    ensure!(
+        value == within.len() as f64 && within.len() > 2_000,
+        "{value} of {}",
+        within.len()
+    );
+    let (value, within) = shown("conversions")?;
+    let purchases = count(&within, |event| event.kind == "purchase");
+    ensure!(
+        value == purchases as f64 && purchases > 20,
+        "{value} of {purchases}"
+    );
+    let (value, within) = shown("revenue")?;
+    let revenue: f64 = within.iter().map(|event| event.amount).sum();
+    ensure!(close(value, revenue), "{value} is not {revenue}");
+    let (value, within) = shown("visitors")?;
+    let visitors: BTreeSet<&str> = within.iter().map(|event| event.user.as_str()).collect();
+    ensure!(
+        value == visitors.len() as f64,
+        "{value} is not {}",
+        visitors.len()
+    );
+    ensure!(
+        drawn["kept"] == true && drawn["notice"] == "" && drawn["status"] == "live",
+        "{drawn}"
+    );
+    for cards in drawn["boards"].as_object().context("boards")?.values() {
+        for (id, card) in cards.as_object().context("cards")? {
+            ensure!(card["state"] == "drawn", "{id}: {card}");
+            // Text and shapes: a chart that drew nothing has one colour.
+            let colors = card["colors"].as_u64();
+            ensure!(
+                colors.is_none_or(|colors| colors > 20),
+                "{id} has {colors:?} colours"
+            );
+        }
+    }
+    bench.stack.opensearch.stop().await?;
+    let failed = draw(&bench, "failed")?;
+    let notice = failed["notice"].as_str().unwrap_or_default();
+    ensure!(notice.contains("OpenSearch does not answer"), "{failed}");
+    bench.stop().await
+}
+
+async fn send(bench: &Bench, events: &[Known]) -> Result<()> {
+    for batch in events.chunks(500) {
+        let batch: Vec<&Value> = batch.iter().map(|event| &event.json).collect();
+        let answer = bench.post(json!({"events": batch}).to_string()).await?;
+        ensure!(
+            answer.statuses().iter().all(|status| *status == "ok"),
+            "{answer:?}"
+        );
+    }
+    bench.settled_at(events.len() as u64).await
+}
+
+/// All was sent at once; the documents get the times they would have had.
+async fn set_times(bench: &Bench, events: &[Known]) -> Result<()> {
+    let all = json!({"size": 10_000, "_source": ["event_id"]});
+    let found = bench.opensearch("POST", "clickstream/_search", all).await?;
+    let known: BTreeMap<&str, &Known> = events
+        .iter()
+        .map(|event| (event.id.as_str(), event))
+        .collect();
+    let mut lines = Vec::new();
+    for hit in found["hits"]["hits"].as_array().context("hits")? {
+        let id = hit["_source"]["event_id"].as_str().context("event_id")?;
+        let event = known
+            .get(id)
+            .with_context(|| format!("{id} was never sent"))?;
+        lines.push(json!({"update": {"_index": hit["_index"], "_id": hit["_id"]}}));
+        lines.push(json!({"doc": event.times()}));
+    }
+    ensure!(lines.len() == events.len() * 2, "{} lines", lines.len());
+    bulk(bench, &lines).await
+}
+
+async fn bulk(bench: &Bench, lines: &[Value]) -> Result<()> {
+    let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let url = format!(
+        "{}/_bulk?refresh=true",
+        bench.stack.endpoints.opensearch_url
+    );
+    let request = bench
+        .http
+        .post(url)
+        .header("content-type", "application/x-ndjson");
+    let answer: Value = request.body(body).send().await?.json().await?;
+    let failed = answer["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|item| {
+            let outcome = item.as_object().and_then(|item| item.values().next());
+            outcome.is_none_or(|outcome| {
+                outcome["status"]
+                    .as_u64()
+                    .is_none_or(|status| status >= 300)
+            })
+        });
+    ensure!(
+        answer["items"].is_array() && failed.is_none(),
+        "{failed:?} {}",
+        answer["error"]
+    );
+    Ok(())
+}
+
+/// An index of exactly these documents, by the checked-in template, instead of
+/// what enrich has written there: its clock is not that of the data.
+async fn index(bench: &Bench, what: &str, documents: Vec<Value>) -> Result<()> {
+    let pattern = format!("clickstream_{what}-*");
+    let found = bench
+        .opensearch("GET", &format!("{pattern}/_settings"), Value::Null)
+        .await?;
+    for index in found.as_object().into_iter().flat_map(|found| found.keys()) {
+        bench.opensearch("DELETE", index, Value::Null).await?;
+    }
+    let templates = bench
+        .opensearch("GET", "_index_template", Value::Null)
+        .await?;
+    let templates = templates["index_templates"]
+        .as_array()
+        .context("templates")?;
+    let is_there =
+        |template: &Value| template["index_template"]["index_patterns"] == json!([pattern]);
+    if !templates.iter().any(is_there) {
+        let file = format!("../infra/opensearch/{what}-template.json");
+        let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file))?;
+        let put = bench
+            .opensearch(
+                "PUT",
+                &format!("_index_template/{what}"),
+                serde_json::from_str(&text)?,
+            )
+            .await?;
+        ensure!(put["acknowledged"] == true, "{put}");
+    }
+    let name = format!("clickstream_{what}-known");
+    let made = bench
+        .opensearch("PUT", &name, json!({"settings": {"number_of_replicas": 0}}))
+        .await?;
+    ensure!(made["acknowledged"] == true, "{made}");
+    let lines: Vec<Value> = documents
+        .into_iter()
+        .flat_map(|document| [json!({"create": {"_index": name}}), document])
+        .collect();
+    bulk(bench, &lines).await
+}
+
+/// Opens the page in a browser that expects this of it; pictures stay where `FRESHET_PICTURES` says.
+fn draw(bench: &Bench, expected: &str) -> Result<Value> {
+    let pictures = std::env::var_os("FRESHET_PICTURES")
+        .map_or_else(|| bench.stack.paths.state().join("pictures"), PathBuf::from);
+    std::fs::create_dir_all(&pictures)?;
+    let output = Command::new("node")
+        .arg("--experimental-websocket")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("browser/dashboard.mjs"))
+        .arg(&bench.stack.endpoints.dashboard_url)
+        .arg(&pictures)
+        .arg(expected)
+        .output()
+        .context("node")?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let printed = String::from_utf8(output.stdout)?;
+    Ok(serde_json::from_str(
+        printed.trim().lines().last().context("nothing printed")?,
+    )?)
+}
