@@ -156,21 +156,26 @@ impl Bench {
     /// and makes sure that it stays so.
     pub(crate) async fn settled_at(&self, count: u64) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(180);
-        while self.count().await.unwrap_or(0) != count || !self.stack.cloud.is_idle() {
+        loop {
+            let idle = self.stack.cloud.is_idle();
             let seen = self.count().await;
+            if idle && matches!(seen, Ok(seen) if seen == count) {
+                tokio::time::sleep(Duration::from_millis(1_500)).await;
+                let after = self.count().await?;
+                if after == count && self.stack.cloud.is_idle() {
+                    return Ok(());
+                }
+                ensure!(
+                    after == count,
+                    "{after} documents in the end instead of {count}"
+                );
+            }
             ensure!(
                 Instant::now() < deadline,
-                "{seen:?} documents instead of {count}"
+                "{seen:?} documents instead of {count}, idle: {idle}"
             );
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
-        let seen = self.count().await?;
-        ensure!(
-            seen == count && self.stack.cloud.is_idle(),
-            "{seen} documents in the end instead of {count}"
-        );
-        Ok(())
     }
 
     /// The document of an event, searched for by its id.
