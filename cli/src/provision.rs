@@ -42,7 +42,7 @@ pub struct Provision {
     /// How soon a document is searchable.
     #[arg(long, default_value = "5s")]
     refresh_interval: String,
-    /// Where old indices go: none, box_type, ultrawarm, `ultrawarm_cold`.
+    /// Where old indices go: `none`, `box_type`, `ultrawarm`, `ultrawarm_cold`.
     #[arg(long, default_value = "none", value_parser = tiers)]
     tiers: Tiers,
     /// IAM role that may index, where fine-grained access control is on.
