@@ -19,7 +19,9 @@ pub(super) struct Node {
     opensearch: OpenSearch,
     paths: Paths,
     pub(super) http: reqwest::Client,
-    proxy: FaultProxy,
+    /// Kept running.
+    _proxy: FaultProxy,
+    target: Target,
     changes: Arc<Mutex<Vec<String>>>,
 }
 
@@ -55,7 +57,8 @@ impl Node {
             opensearch,
             paths,
             http: reqwest::Client::builder().no_proxy().build()?,
-            proxy,
+            target: connect(&proxy.url, &DashboardsUrl::Beside, Auth::None)?,
+            _proxy: proxy,
             changes,
         })
     }
@@ -72,11 +75,12 @@ impl Node {
 
     /// Provisions through the proxy; Dashboards is asked for beside the server.
     pub(super) async fn provision(&self, settings: &Settings) -> Result<Report, ProvisionError> {
-        provision(&self.target(), settings).await
+        provision(&self.target, settings).await
     }
 
+    /// The server behind the proxy, for provisions of a test's own.
     pub(super) fn target(&self) -> Target {
-        connect(&self.proxy.url, &DashboardsUrl::Beside, Auth::None).expect("an address")
+        self.target.clone()
     }
 
     /// What was sent since the last time that changes something.
