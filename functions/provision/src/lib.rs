@@ -10,7 +10,7 @@ mod cluster;
 pub mod config;
 pub mod custom_resource;
 mod dashboards;
-pub mod first_index;
+mod first_indices;
 pub mod lifecycle;
 mod live;
 mod mapping;

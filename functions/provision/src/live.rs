@@ -32,8 +32,7 @@ struct LiveIndex {
 #[derive(Clone, Debug)]
 pub(crate) struct Live {
     indices: Vec<LiveIndex>,
-    /// Whether the write alias is there.
-    pub(crate) has_alias: bool,
+    has_alias: bool,
     write_index: Option<String>,
 }
 
@@ -85,6 +84,14 @@ impl Live {
             has_alias: !members.is_empty(),
             write_index,
         })
+    }
+
+    /// Whether there is what this kind is written to: the alias, or a daily index.
+    pub(crate) fn has(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Events => self.has_alias,
+            Kind::Sessions | Kind::Rejections => self.indices.iter().any(|i| i.kind == kind),
+        }
     }
 
     /// Refuses templates that some live index cannot take.

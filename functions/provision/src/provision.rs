@@ -5,7 +5,7 @@ use crate::lifecycle::PolicyApi;
 use crate::live::{Live, Templates};
 use crate::settings::Settings;
 use crate::templates::{self, Kind};
-use crate::{auto_creation, dashboards, first_index, lifecycle, roles};
+use crate::{auto_creation, dashboards, first_indices, lifecycle, roles};
 use freshet_search::{Method, Search};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -71,8 +71,7 @@ pub async fn provision(target: &Target, settings: &Settings) -> Result<Report, P
         }
     }
     lifecycle::provision(cluster, settings, &policies, &mut report).await?;
-    let outcome = first_index::provision(cluster, alias, &live).await?;
-    report.add(first_index::STEP, outcome);
+    first_indices::provision(cluster, alias, &live, &mut report).await?;
     let to_import = target.dashboards.as_ref();
     let to_import = to_import.map(|search| Cluster::new(search, settings.dry_run));
     let objects = freshet_dashboards::SAVED_OBJECTS;
