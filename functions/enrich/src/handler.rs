@@ -3,13 +3,13 @@
 use crate::envelope::{Answer, Batch};
 use crate::prepare::Prepared;
 use crate::refused::{Refusals, Refused};
-use crate::sessions::{Met, Sessions};
+use crate::sessions::{Meeting, Met, Sessions};
 use crate::tally::Tally;
 use freshet_deadletters::DeadLetterStore;
 use freshet_edge::{answer_by, now};
 use freshet_enrichment::Enricher;
 use freshet_search::{DailyIndices, DailyWrite, IndexRequest, Indexer, ItemOutcome, Write};
-use freshet_sessions::SessionEvent;
+use freshet_sessions::{SessionDocument, SessionEvent};
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
@@ -73,12 +73,15 @@ impl Handler {
         let deadline = answer_by(function_deadline);
         let write_by = deadline - STORE_TIME.min(deadline - Instant::now());
         let mut prepared = Prepared::from_batch(&batch, &self.enricher, now());
-        let met = self.meet_sessions(&mut prepared, write_by).await;
+        let meeting = self.meet_sessions(&mut prepared, write_by).await;
         let outcomes = self.index(&prepared, write_by).await;
 
         let mut again = first_to_retry(&prepared, &outcomes);
         let end = again.unwrap_or(batch.records.len());
-        if let Some(record) = self.write_sessions(&prepared, &met, end, write_by).await {
+        let unwritten = self
+            .write_sessions(&prepared, &meeting, end, write_by)
+            .await;
+        if let Some(record) = unwritten.again {
             again = Some(record);
         }
         // Only what is final is stored: the rest comes again.
@@ -87,29 +90,31 @@ impl Handler {
         if let Some(record) = self.refusals.store(&batch, &refused, deadline).await {
             again = Some(record);
         }
-        Tally::new(&prepared, &outcomes, &met, batch.records.len(), again).log();
+        let mut tally = Tally::new(&prepared, &outcomes, &meeting, batch.records.len(), again);
+        tally.sessions_refused = unwritten.refused;
+        tally.log();
         let answer =
             again.map(|record| batch.records[record].sequence_number().clone().into_owned());
         Ok(answer.map_or_else(Answer::done, Answer::again_from))
     }
 
     /// Tells every event when its session started, as far as is known.
-    async fn meet_sessions(&self, prepared: &mut Prepared, deadline: Instant) -> Met {
+    async fn meet_sessions(&self, prepared: &mut Prepared, deadline: Instant) -> Meeting {
         let Some(sessions) = &self.sessions else {
-            return Met::default();
+            return Meeting::default();
         };
         let events: Vec<&SessionEvent> = prepared
             .enriched
             .iter()
             .map(|event| &event.document.session)
             .collect();
-        let met = sessions.meet(&events, now(), deadline).await;
-        for (event, start) in prepared.enriched.iter_mut().zip(&met.starts) {
-            if let Some(start) = start {
+        let meeting = sessions.meet(&events, now(), deadline).await;
+        for (event, met) in prepared.enriched.iter_mut().zip(&meeting.met) {
+            if let Met::Since(start) = met {
                 event.document.set_session_start(*start);
             }
         }
-        met
+        meeting
     }
 
     async fn index(&self, prepared: &Prepared, deadline: Instant) -> Vec<ItemOutcome> {
@@ -126,64 +131,97 @@ impl Handler {
     }
 
     /// Writes the documents of the sessions that events of the records before
-    /// `end` belong to. The first record of a session that could not be
-    /// written now, so that it is delivered again.
+    /// `end` belong to.
     async fn write_sessions(
         &self,
         prepared: &Prepared,
-        met: &Met,
+        meeting: &Meeting,
         end: usize,
         deadline: Instant,
-    ) -> Option<usize> {
-        let record = |first_event: usize| prepared.enriched[first_event].record;
+    ) -> Unwritten {
         let mut writes = Vec::new();
         let mut records = Vec::new();
-        let index = |day: &str| format!("{}{day}", self.session_prefix);
-        for touched in &met.documents {
-            let document = &touched.document;
-            if record(touched.first_event) >= end {
-                continue;
-            }
-            let put = Write::Put {
-                version: document.version,
-                json: &document.json,
-            };
-            let gone = document.absorbed.iter().map(|gone| {
-                let write = Write::Delete {
-                    version: gone.version,
-                };
-                (&gone.day, &gone.id, write)
-            });
-            for (day, id, write) in std::iter::once((&document.day, &document.id, put)).chain(gone)
-            {
-                writes.push(DailyWrite {
-                    index: index(day),
-                    id,
-                    write,
-                });
-                records.push(record(touched.first_event));
+        for touched in &meeting.documents {
+            let record = prepared.enriched[touched.first_event].record;
+            if record < end {
+                writes.extend(self.session_writes(&touched.document));
+                records.resize(writes.len(), record);
             }
         }
+        let mut unwritten = Unwritten::default();
         if writes.is_empty() {
-            return None;
+            return unwritten;
         }
         let outcomes = self.daily.write(&writes, deadline).await;
-        let mut again = None;
+        let mut last_code = None;
         for (outcome, record) in outcomes.iter().zip(records) {
             match outcome {
                 ItemOutcome::Indexed | ItemOutcome::Duplicate => {}
-                ItemOutcome::Retry { code } => {
-                    tracing::warn!(code, "a session document was not written");
-                    again = Some(again.map_or(record, |first: usize| first.min(record)));
+                ItemOutcome::Retry { code } if !stays_so(code) => {
+                    let first = unwritten.again.map_or(record, |first| first.min(record));
+                    unwritten.again = Some(first);
+                    last_code = Some(code.as_str());
                 }
-                // The events themselves are indexed: they do not wait for it.
+                // The events are indexed, and those behind them do not wait.
+                ItemOutcome::Retry { code } => {
+                    unwritten.refused += 1;
+                    last_code = Some(code);
+                }
                 ItemOutcome::Rejected(rejection) => {
-                    tracing::error!(code = %rejection.code, "a session document was refused");
+                    unwritten.refused += 1;
+                    last_code = Some(&rejection.code);
                 }
             }
         }
-        again
+        if let Some(code) = last_code {
+            let refused = unwritten.refused;
+            tracing::warn!(code, refused, "session documents were not written");
+        }
+        unwritten
     }
+
+    /// A session's document, and the end of those that it absorbed.
+    fn session_writes<'d>(
+        &self,
+        document: &'d SessionDocument,
+    ) -> impl Iterator<Item = DailyWrite<'d>> {
+        let index = |day: &str| format!("{}{day}", self.session_prefix);
+        let put = DailyWrite {
+            index: index(&document.day),
+            id: &document.id,
+            write: Write::Put {
+                version: document.version,
+                json: &document.json,
+            },
+        };
+        let gone = document.absorbed.iter().map(move |gone| DailyWrite {
+            index: index(&gone.day),
+            id: &gone.id,
+            write: Write::Delete {
+                version: gone.version,
+            },
+        });
+        std::iter::once(put).chain(gone)
+    }
+}
+
+/// Session documents that are not in their index.
+#[derive(Default)]
+struct Unwritten {
+    /// The first record to deliver again, for those that may still get in.
+    again: Option<usize>,
+    /// Those that the index will not take; the session's next event brings its
+    /// document again.
+    refused: usize,
+}
+
+/// Whether somebody must do something before this index takes documents. For
+/// events that is worth waiting for, for sessions it is not.
+fn stays_so(code: &str) -> bool {
+    matches!(
+        code,
+        "index_not_found_exception" | "index_closed_exception" | "cluster_block_exception"
+    )
 }
 
 /// The first record with an event that must be delivered again.

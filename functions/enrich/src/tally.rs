@@ -1,7 +1,7 @@
 //! What is logged of a batch.
 
 use crate::prepare::Prepared;
-use crate::sessions::Met;
+use crate::sessions::{Meeting, Met};
 use freshet_search::ItemOutcome;
 use std::collections::BTreeMap;
 
@@ -14,7 +14,14 @@ pub(crate) struct Tally {
     duplicates: usize,
     rejected: usize,
     undecodable: usize,
+    /// Events without a session, because the table could not be used.
     without_session: usize,
+    /// Events that belong to no session: too old, or of a wrong clock.
+    outside_sessions: usize,
+    /// Session documents that their index will not take.
+    pub(crate) sessions_refused: usize,
+    /// Session states that were known without reading the table.
+    sessions_from_memory: usize,
     codes: BTreeMap<String, usize>,
     retry_code: String,
 }
@@ -24,7 +31,7 @@ impl Tally {
     pub(crate) fn new(
         prepared: &Prepared,
         outcomes: &[ItemOutcome],
-        met: &Met,
+        meeting: &Meeting,
         records: usize,
         again: Option<usize>,
     ) -> Self {
@@ -36,7 +43,10 @@ impl Tally {
             duplicates: 0,
             rejected: 0,
             undecodable: 0,
-            without_session: met.unavailable,
+            without_session: 0,
+            outside_sessions: 0,
+            sessions_refused: 0,
+            sessions_from_memory: meeting.from_memory,
             codes: BTreeMap::new(),
             retry_code: String::new(),
         };
@@ -52,6 +62,14 @@ impl Tally {
                 }
             }
         }
+        let events = prepared.enriched.iter().zip(outcomes).zip(&meeting.met);
+        for ((event, outcome), met) in events {
+            let is_new = matches!(outcome, ItemOutcome::Indexed | ItemOutcome::Rejected(_));
+            if event.record < end && is_new {
+                tally.without_session += usize::from(*met == Met::Unknown);
+                tally.outside_sessions += usize::from(*met == Met::Outside);
+            }
+        }
         for item in prepared.unreadable.iter().filter(|item| item.record < end) {
             tally.undecodable += 1;
             let code = item.rejection.code.to_string();
@@ -60,7 +78,7 @@ impl Tally {
         tally
     }
 
-    /// One line for the batch, and the metric that an alarm watches.
+    /// One line for the batch, and the metrics that alarms watch.
     pub(crate) fn log(&self) {
         let final_ones = self.indexed + self.duplicates + self.rejected + self.undecodable;
         let codes: Vec<String> = self
@@ -77,12 +95,18 @@ impl Tally {
             undecodable = self.undecodable,
             retried = self.events - final_ones,
             without_session = self.without_session,
+            outside_sessions = self.outside_sessions,
+            sessions_refused = self.sessions_refused,
+            sessions_from_memory = self.sessions_from_memory,
             rejected_codes = codes.join(","),
             retry_code = self.retry_code,
             "batch handled"
         );
         if self.without_session > 0 {
             freshet_telemetry::count("EventsWithoutSession", self.without_session);
+        }
+        if self.sessions_refused > 0 {
+            freshet_telemetry::count("SessionDocumentsRefused", self.sessions_refused);
         }
     }
 }

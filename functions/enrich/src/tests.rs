@@ -1,6 +1,7 @@
 use crate::envelope::{Answer, Batch, SequenceNumber};
 use crate::handler::{Handler, Stores};
 use crate::prepare::Prepared;
+use crate::sessions::{self, Sessions};
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -24,8 +25,12 @@ fn enricher() -> Enricher {
 }
 
 fn wire_event(id: &str) -> String {
+    wire_event_at(id, "s", 1_000)
+}
+
+fn wire_event_at(id: &str, session: &str, timestamp_ms: u128) -> String {
     format!(
-        r#"{{"event_id":"{id}","source":"shop","user_id":"u","session_id":"s","event_type":"page_view","page_url":"https://a.example/p","timestamp":1000,"received_at":2000,"metadata":{{"ip_address":"203.0.113.7"}}}}"#
+        r#"{{"event_id":"{id}","source":"shop","user_id":"u","session_id":"{session}","event_type":"page_view","page_url":"https://a.example/p","timestamp":{timestamp_ms},"received_at":2000,"metadata":{{"ip_address":"203.0.113.7"}}}}"#
     )
 }
 
@@ -50,8 +55,13 @@ fn batch(records: &[Vec<u8>]) -> String {
 }
 
 /// OpenSearch and S3 in one, answering each item as its event id says:
-/// `retry…` 429, `bad…` 400, `dup…` 409, everything else 201.
+/// `retry…` 429, `bad…` 400, `dup…` 409, everything else 201. Session
+/// documents go by their session id: also `closed…` 400, a closed index.
 async fn servers(s3_status: u16) -> (MockServer, Handler) {
+    servers_with(s3_status, None).await
+}
+
+async fn servers_with(s3_status: u16, sessions: Option<Sessions>) -> (MockServer, Handler) {
     let server = MockServer::start().await;
     let view = json!({"c-1": {"aliases": {"c": {"is_write_index": true}}, "settings": {"index": {"creation_date": "0"}}}});
     Mock::given(method("GET"))
@@ -68,14 +78,18 @@ async fn servers(s3_status: u16) -> (MockServer, Handler) {
         let items: Vec<Value> = lines
             .chunks(2)
             .map(|pair| {
-                let id = pair[1]["event_id"].as_str().unwrap_or("a note");
+                let source = &pair[1];
+                let id = source["event_id"].as_str().or(source["session_id"].as_str());
+                let id = id.unwrap_or("a note");
                 let (status, kind) = match id.trim_end_matches(|c: char| c.is_ascii_digit()) {
                     "retry" => (429, "rejected_execution_exception"),
                     "bad" => (400, "mapper_parsing_exception"),
                     "dup" => (409, "version_conflict_engine_exception"),
+                    "closed" => (400, "index_closed_exception"),
                     _ => (201, "none"),
                 };
-                json!({"create": {"_id": pair[0]["create"]["_id"], "status": status, "error": {"type": kind, "reason": "r"}}})
+                let (action, target) = pair[0].as_object().unwrap().iter().next().unwrap();
+                json!({action: {"_id": target["_id"], "status": status, "error": {"type": kind, "reason": "r"}}})
             })
             .collect();
         ResponseTemplate::new(200).set_body_json(json!({"items": items}))
@@ -104,7 +118,7 @@ async fn servers(s3_status: u16) -> (MockServer, Handler) {
         alias: "c".to_owned(),
         dead_letters: DeadLetterStore::new(aws_sdk_s3::Client::from_conf(s3), "b"),
     };
-    (server, Handler::new(enricher(), stores, None))
+    (server, Handler::new(enricher(), stores, sessions))
 }
 
 async fn handle(handler: &Handler, records: &[Vec<u8>]) -> Option<String> {
@@ -222,6 +236,52 @@ async fn a_cluster_that_is_down_fails_the_batch_from_its_first_record() {
             .as_deref(),
         Some("100")
     );
+}
+
+#[tokio::test]
+async fn a_session_that_is_not_written_comes_again_unless_its_index_stays_as_it_is() {
+    let table = sessions::tests::Table::default();
+    let dynamodb = table.serve().await;
+    let now_ms = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_millis();
+    let record = |session: &str| {
+        let mut packer = wire::Packer::new();
+        packer.push(wire_event_at(&format!("of-{session}"), session, now_ms).as_bytes());
+        packer.finish()
+    };
+    let environment = || Some(sessions::tests::environment(&dynamodb));
+    let (server, handler) = servers_with(200, environment()).await;
+    let records = ["a", "bad", "closed", "b"].map(record);
+    assert_eq!(
+        handle(&handler, &records).await,
+        None,
+        "nobody waits for these"
+    );
+    let again = ["c", "retry1", "d", "retry2"].map(record);
+    assert_eq!(handle(&handler, &again).await.as_deref(), Some("101"));
+    let bulks = server.received_requests().await.unwrap();
+    let session_bulks = bulks.iter().filter(|r| r.url.path() == "/_bulk");
+    let bodies: Vec<String> = session_bulks
+        .map(|r| String::from_utf8(r.body.clone()).unwrap())
+        .collect();
+    assert!(
+        bodies[0].contains(r#""_index":"c_sessions-"#),
+        "{}",
+        bodies[0]
+    );
+    assert!(bodies.iter().all(|body| !body.contains("c_rejections-")));
+    // A record that comes again anyway does not write its sessions yet.
+    let (server, handler) = servers_with(200, environment()).await;
+    let mut packer = wire::Packer::new();
+    packer.push(wire_event_at("retry", "late", now_ms).as_bytes());
+    assert_eq!(
+        handle(&handler, &[packer.finish()]).await.as_deref(),
+        Some("100")
+    );
+    let bulks = server.received_requests().await.unwrap();
+    assert!(bulks.iter().all(|r| r.url.path() != "/_bulk"));
 }
 
 #[test]

@@ -13,6 +13,8 @@ pub struct Absorbed {
     pub day: String,
     /// The version of its deletion: above every version it was written with.
     pub version: u64,
+    /// The version of the session that absorbed it, when it did.
+    pub since: u64,
 }
 
 /// A session's document: the whole of it, so that writing it again changes

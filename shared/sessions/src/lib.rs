@@ -26,9 +26,11 @@ pub use session::Session;
 pub use state::SessionState;
 pub use stored::StoredError;
 
-/// Events of one key that are counted; later ones only move the ends of their
-/// session, which says so by `truncated`. Bounds a state to about 50 KB.
-pub const MAX_EVENTS: usize = 4_000;
+use freshet_events::Timestamp;
+
+/// Events of one session that are counted; later ones only move its ends, and
+/// its document says so by `truncated`.
+pub const MAX_EVENTS: usize = 2_000;
 
 /// Sessions that are remembered under one key. Beyond it the oldest is
 /// forgotten; its document stays as it is.
@@ -37,13 +39,25 @@ pub const MAX_SESSIONS: usize = 64;
 /// Bytes of a page, a referrer or a user id that a state remembers.
 pub const MAX_TEXT_BYTES: usize = 1_024;
 
+/// Bytes of a state as text, beyond which the oldest sessions are forgotten.
+/// DynamoDB takes items of 400 KB.
+pub const MAX_STATE_BYTES: usize = 256 * 1024;
+
+/// The end of a truncated session moves in steps of this many milliseconds, so
+/// that its large state is not written for each of its events.
+pub const TRUNCATED_STEP_MS: i64 = 60_000;
+
+/// How far in the future an event may be that belongs to a session. A
+/// producer that writes to the stream itself may have any clock.
+const MAX_FUTURE_MS: i64 = 24 * 3_600_000;
+
 /// What decides where sessions end and how long they are remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionPolicy {
     /// The longest pause within a session, in milliseconds.
     pub inactivity_ms: i64,
     /// How long after its last event a session is remembered, in milliseconds.
-    /// An event that is older than this belongs to no session any more.
+    /// An event that is older than this belongs to no session.
     pub retention_ms: i64,
 }
 
@@ -54,6 +68,20 @@ impl SessionPolicy {
         inactivity_ms: 30 * 60_000,
         retention_ms: 8 * 24 * 3_600_000,
     };
+}
+
+impl SessionPolicy {
+    /// Whether an event of this time belongs to a session at all: neither
+    /// older than what is remembered nor from another age.
+    #[must_use]
+    pub fn covers(&self, at: Timestamp, now: Timestamp) -> bool {
+        at >= self.horizon(now) && at <= now.saturating_add_millis(MAX_FUTURE_MS)
+    }
+
+    /// Events from before belong to no session.
+    pub(crate) fn horizon(&self, now: Timestamp) -> Timestamp {
+        now.saturating_add_millis(-self.retention_ms)
+    }
 }
 
 impl Default for SessionPolicy {

@@ -1,8 +1,8 @@
 //! One session: everything that is known of it, and how more is taken in.
 
-use crate::MAX_TEXT_BYTES;
 use crate::document::Absorbed;
 use crate::event::{EventMark, SessionEvent, SessionKey};
+use crate::{MAX_EVENTS, MAX_TEXT_BYTES, TRUNCATED_STEP_MS};
 use freshet_events::Timestamp;
 
 /// A place in the order of a session's events; the mark decides between events
@@ -50,8 +50,9 @@ impl std::fmt::Debug for Session {
     }
 }
 
-/// Absorbed documents that are remembered, to be deleted again on a retry.
-const MAX_ABSORBED: usize = 16;
+/// For how many changes of the session the documents that it absorbed are
+/// remembered, to be deleted again by retries and by writers that overtake.
+const ABSORBED_CHANGES: u64 = 32;
 
 impl Session {
     /// The session that begins with `event`, as far as is known.
@@ -93,7 +94,11 @@ impl Session {
     }
 
     /// Takes an event in that it has not seen; it is counted if there is room.
-    pub(crate) fn add(&mut self, event: &SessionEvent, room: bool) {
+    pub(crate) fn add(&mut self, event: &SessionEvent) {
+        let room = self.seen.len() < MAX_EVENTS;
+        if self.truncated && event.at >= self.start() && event.at < self.reach() {
+            return;
+        }
         let place = (event.at, event.mark);
         if place < self.first {
             self.first = place;
@@ -126,6 +131,42 @@ impl Session {
         }
     }
 
+    /// Events before this moment are within the session: up to its end, or to
+    /// the next step of one that is truncated.
+    pub(crate) fn reach(&self) -> Timestamp {
+        let step = if self.truncated { TRUNCATED_STEP_MS } else { 1 };
+        self.end().saturating_add_millis(step)
+    }
+
+    /// Counts the changes since it was read as one.
+    pub(crate) fn settle(&mut self) -> bool {
+        if !std::mem::take(&mut self.changed) {
+            return false;
+        }
+        self.version += 1;
+        let version = self.version;
+        for gone in &mut self.absorbed {
+            gone.since = gone.since.min(version);
+        }
+        self.absorbed
+            .retain(|gone| version - gone.since < ABSORBED_CHANGES);
+        true
+    }
+
+    /// At most how many bytes it takes in a state's text.
+    pub(crate) fn stored_bytes(&self) -> usize {
+        let page = |page: &Option<(Place, String)>| {
+            page.as_ref().map_or(0, |(_, text)| 48 + escaped(text))
+        };
+        let texts = escaped(&self.user_id) + self.referrer.as_deref().map_or(0, escaped);
+        384 + texts
+            + page(&self.entry_page)
+            + page(&self.exit_page)
+            + self.seen.len() * 11
+            + self.revenues.len() * 45
+            + self.absorbed.len() * 128
+    }
+
     fn view(&mut self, place: Place, page: &str) {
         if self.entry_page.as_ref().is_none_or(|(at, _)| place < *at) {
             self.entry_page = Some((place, cut(page)));
@@ -153,14 +194,21 @@ impl Session {
         self.revenues.sort_unstable_by_key(|(mark, _)| *mark);
         self.truncated |= later.truncated;
         self.version = self.version.max(later.version);
-        self.absorbed.push(Absorbed {
-            id: later.id,
-            day: later.day,
-            version: later.version + 1,
-        });
-        self.absorbed.extend(later.absorbed);
-        let over = self.absorbed.len().saturating_sub(MAX_ABSORBED);
-        self.absorbed.drain(..over);
+        // One that began in this very merge was never written.
+        if later.version > 0 {
+            self.absorbed.push(Absorbed {
+                id: later.id,
+                day: later.day,
+                version: later.version + 1,
+                since: u64::MAX,
+            });
+        }
+        let as_mine = |gone| Absorbed {
+            since: u64::MAX,
+            ..gone
+        };
+        self.absorbed
+            .extend(later.absorbed.into_iter().map(as_mine));
         self.changed = true;
     }
 }
@@ -173,6 +221,16 @@ fn earlier(
         (Some(mine), Some(other)) => Some(if mine.0 < other.0 { mine } else { other }),
         (mine, other) => mine.or(other),
     }
+}
+
+/// At most how many bytes a text takes in JSON.
+fn escaped(text: &str) -> usize {
+    let of = |byte: u8| match byte {
+        0..0x20 => 6,
+        b'"' | b'\\' => 2,
+        _ => 1,
+    };
+    2 + text.bytes().map(of).sum::<usize>()
 }
 
 /// The beginning of a text, as far as a state remembers it.

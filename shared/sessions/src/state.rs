@@ -3,7 +3,7 @@
 use crate::document::SessionDocument;
 use crate::event::{SessionEvent, SessionKey};
 use crate::session::Session;
-use crate::{MAX_EVENTS, MAX_SESSIONS, SessionPolicy};
+use crate::{MAX_SESSIONS, MAX_STATE_BYTES, SessionPolicy};
 use freshet_events::Timestamp;
 
 /// All sessions known under one key: in order of time, and further apart than
@@ -21,8 +21,8 @@ impl std::fmt::Debug for SessionState {
 
 impl SessionState {
     /// Takes events in, all of `key`. Those it has seen change nothing, and
-    /// those that are older than the policy remembers are left out. Says
-    /// whether anything changed.
+    /// those that the policy does not cover are left out. Says whether
+    /// anything changed.
     pub fn merge<'e>(
         &mut self,
         key: &SessionKey,
@@ -30,26 +30,32 @@ impl SessionState {
         policy: &SessionPolicy,
         now: Timestamp,
     ) -> bool {
-        let horizon = horizon(policy, now);
-        self.sessions.retain(|session| session.end() >= horizon);
-        let mut counted: usize = self.sessions.iter().map(|s| s.seen.len()).sum();
+        // An event just within the horizon may continue a session just beyond.
+        let gone = policy
+            .horizon(now)
+            .saturating_add_millis(-policy.inactivity_ms);
+        self.sessions.retain(|session| session.end() >= gone);
         for event in events {
-            if event.at < horizon || self.sessions.iter().any(|s| s.has(event.mark)) {
-                continue;
+            if policy.covers(event.at, now) && !self.sessions.iter().any(|s| s.has(event.mark)) {
+                self.session_for(key, event, policy.inactivity_ms)
+                    .add(event);
             }
-            let room = counted < MAX_EVENTS;
-            counted += usize::from(room);
-            let session = self.session_for(key, event, policy.inactivity_ms);
-            session.add(event, room);
         }
-        let over = self.sessions.len().saturating_sub(MAX_SESSIONS);
-        self.sessions.drain(..over);
+        self.forget_oldest();
         let mut changed = false;
         for session in &mut self.sessions {
-            session.version += u64::from(session.changed);
-            changed |= std::mem::take(&mut session.changed);
+            changed |= session.settle();
         }
         changed
+    }
+
+    /// Keeps the state within its bounds; the newest session stays.
+    fn forget_oldest(&mut self) {
+        let over = self.sessions.len().saturating_sub(MAX_SESSIONS);
+        self.sessions.drain(..over);
+        while self.sessions.len() > 1 && self.stored_bytes() > MAX_STATE_BYTES {
+            self.sessions.remove(0);
+        }
     }
 
     /// The session that `event` belongs to: one that is there, two that it
@@ -81,8 +87,14 @@ impl SessionState {
     /// The session around a moment, after an event of that moment was taken in.
     #[must_use]
     pub fn session_at(&self, at: Timestamp) -> Option<&Session> {
-        let place = self.sessions.partition_point(|s| s.end() < at);
+        let place = self.sessions.partition_point(|s| s.reach() <= at);
         self.sessions.get(place).filter(|s| s.start() <= at)
+    }
+
+    /// Whether it knows no session.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
     }
 
     /// The documents of the sessions that these events belong to, each once,
@@ -108,20 +120,16 @@ impl SessionState {
     #[must_use]
     pub fn expires_at(&self, policy: &SessionPolicy) -> Timestamp {
         let last = self.sessions.last().map_or(Timestamp::EPOCH, Session::end);
-        last.saturating_add_millis(policy.retention_ms)
+        last.saturating_add_millis(policy.retention_ms + policy.inactivity_ms)
     }
 
-    /// About how many bytes it takes in memory.
+    /// At most how many bytes [`to_text`](Self::to_text) gives; about what it
+    /// takes in memory.
     #[must_use]
-    pub fn size_bytes(&self) -> usize {
-        let of = |session: &Session| 512 + session.seen.len() * 8 + session.revenues.len() * 16;
-        self.sessions.iter().map(of).sum()
+    pub fn stored_bytes(&self) -> usize {
+        let sessions = self.sessions.iter().map(Session::stored_bytes);
+        32 + sessions.sum::<usize>()
     }
-}
-
-/// Sessions that ended before are forgotten.
-fn horizon(policy: &SessionPolicy, now: Timestamp) -> Timestamp {
-    now.saturating_add_millis(-policy.retention_ms)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Absorbed, EventMark};
+use crate::{EventMark, MAX_EVENTS, TRUNCATED_STEP_MS};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -105,12 +105,12 @@ fn a_pause_longer_than_the_limit_ends_a_session() {
     assert!(merge(&mut state, std::slice::from_ref(&bridge)));
     assert_eq!(state.sessions.len(), 1);
     let joined = documents(&state, &[bridge]).remove(0);
-    let gone = Absorbed {
-        id: later.id.clone(),
-        day: later.day.clone(),
-        version: later.version + 1,
-    };
-    assert_eq!(joined.absorbed, [gone]);
+    let gone: Vec<(&str, u64)> = joined
+        .absorbed
+        .iter()
+        .map(|gone| (gone.id.as_str(), gone.version))
+        .collect();
+    assert_eq!(gone, [(later.id.as_str(), later.version + 1)]);
     assert!(joined.version > later.version);
 }
 
@@ -144,22 +144,116 @@ fn what_is_older_than_the_policy_remembers_belongs_to_no_session() {
     assert!(merge(&mut state, &[event(2, days(8) - 1)]));
     assert_eq!(state.session_at(event(1, days(8) + 1).at), None);
     let expires = state.expires_at(&POLICY).as_millis();
-    assert_eq!(expires, NOW_MS + MINUTE);
-    // Two minutes later it is forgotten, whether or not the table has dropped it.
-    let later = Timestamp::from_millis(NOW_MS + 2 * MINUTE).unwrap();
-    state.merge(&key(), &[event(4, 0)], &POLICY, later);
+    assert_eq!(expires, NOW_MS + MINUTE + POLICY.inactivity_ms);
+    // Then it is forgotten, whether or not the table has dropped it.
+    let later = Timestamp::from_millis(expires + 1).unwrap();
+    state.merge(&key(), [&event(4, 0)], &POLICY, later);
     assert_eq!(state.sessions.len(), 1);
     assert!(state.sessions[0].has(EventMark(4)));
 }
 
 #[test]
-fn a_session_without_end_is_cut_and_says_so() {
-    let many: Vec<SessionEvent> = (0..MAX_EVENTS as u64 + 10)
-        .map(|n| SessionEvent {
-            at: Timestamp::from_millis(NOW_MS - 1_000_000 + n as i64).unwrap(),
-            ..event(n, 0)
-        })
+fn an_event_within_the_horizon_continues_a_session_from_beyond() {
+    let days = 8 * 24 * 60;
+    let mut state = SessionState::default();
+    let earlier = Timestamp::from_millis(NOW_MS - 60 * MINUTE).unwrap();
+    state.merge(&key(), [&event(1, days + 10)], &POLICY, earlier);
+    merge(&mut state, &[event(2, days - 10)]);
+    assert_eq!(state.sessions.len(), 1, "one session, not two");
+    assert_eq!(state.sessions[0].start(), event(1, days + 10).at);
+}
+
+#[test]
+fn a_clock_of_another_age_makes_no_session() {
+    let mut state = SessionState::default();
+    assert!(!merge(&mut state, &[event(1, -25 * 60)]));
+    let ages = SessionEvent {
+        at: Timestamp::parse_iso8601("9999-01-01").unwrap(),
+        ..event(2, 0)
+    };
+    assert!(!merge(&mut state, &[ages]));
+    assert!(
+        merge(&mut state, &[event(4, -23 * 60)]),
+        "a clock that is fast"
+    );
+}
+
+#[test]
+fn every_absorbed_document_is_deleted_however_many_there_are() {
+    // One session every 40 minutes, each written, then bridged all at once.
+    let apart: Vec<SessionEvent> = (0..50).map(|n| event(n, 40 * n as i64)).collect();
+    let between: Vec<SessionEvent> = (0..49)
+        .map(|n| event(100 + n, 40 * n as i64 + 20))
         .collect();
+    let mut state = SessionState::default();
+    let mut index = Index::default();
+    for event in &apart {
+        merge(&mut state, std::slice::from_ref(event));
+        let written = documents(&state, std::slice::from_ref(event));
+        written.iter().for_each(|document| index.put(document));
+    }
+    assert_eq!(index.sources().len(), 50);
+    merge(&mut state, &between);
+    let written = documents(&state, &between);
+    written.iter().for_each(|document| index.put(document));
+    let all: Vec<SessionEvent> = apart.into_iter().chain(between).collect();
+    assert_eq!(index.sources(), by_definition(&all));
+    assert_eq!(written[0].absorbed.len(), 49);
+    // They are not sent along for ever.
+    for n in 200..240 {
+        merge(&mut state, &[event(n, 0)]);
+    }
+    assert!(documents(&state, &[event(200, 0)])[0].absorbed.is_empty());
+}
+
+#[test]
+fn sessions_that_begin_and_join_in_one_batch_leave_nothing_to_delete() {
+    let mut state = SessionState::default();
+    let batch = [event(1, 40), event(2, 0), event(4, 20)];
+    merge(&mut state, &batch);
+    let written = documents(&state, &batch);
+    assert_eq!((written.len(), written[0].absorbed.len()), (1, 0));
+}
+
+#[test]
+fn the_largest_state_fits_into_an_item() {
+    let hostile = |n: u64| SessionEvent {
+        at: Timestamp::from_millis(NOW_MS - n as i64 * 40 * MINUTE).unwrap(),
+        referrer: Some("\u{1}".repeat(2_000)),
+        page: "\"".repeat(2_000),
+        user_id: "\\".repeat(300),
+        is_page_view: true,
+        revenue: Some(f64::MAX),
+        mark: EventMark(u64::MAX - n),
+        ..event(n, 0)
+    };
+    let mut state = SessionState::default();
+    merge(&mut state, &(0..200).map(hostile).collect::<Vec<_>>());
+    let many = |n: u64| SessionEvent {
+        at: Timestamp::from_millis(NOW_MS - n as i64).unwrap(),
+        mark: EventMark(u64::MAX - 1_000 - n),
+        ..hostile(0)
+    };
+    merge(&mut state, &(0..5_000).map(many).collect::<Vec<_>>());
+    let text = state.to_text();
+    assert!(
+        text.len() <= state.stored_bytes(),
+        "{} of {}",
+        text.len(),
+        state.stored_bytes()
+    );
+    assert!(text.len() <= crate::MAX_STATE_BYTES, "{}", text.len());
+    assert!(text.len() > crate::MAX_STATE_BYTES / 2, "{}", text.len());
+}
+
+#[test]
+fn a_session_without_end_is_cut_and_says_so() {
+    let start_ms = NOW_MS - 1_000_000;
+    let at = |n: usize, ms: i64| SessionEvent {
+        at: Timestamp::from_millis(start_ms + ms).unwrap(),
+        ..event(n as u64, 0)
+    };
+    let many: Vec<SessionEvent> = (0..MAX_EVENTS + 10).map(|n| at(n, n as i64)).collect();
     let mut state = SessionState::default();
     merge(&mut state, &many);
     let document = sources(&state, &many[..1]).remove(0);
@@ -167,14 +261,16 @@ fn a_session_without_end_is_cut_and_says_so() {
         (&document["events"], &document["truncated"]),
         (&json!(MAX_EVENTS), &json!(true))
     );
-    assert_eq!(document["end"], many.last().unwrap().at.to_string());
-    let text = state.to_text();
-    assert!(text.len() < 100_000, "{}", text.len());
-    let read = SessionState::from_text(&text).unwrap();
-    assert!(
-        !merge(&mut read.clone(), &many),
-        "and changes nothing again"
-    );
+    // Its end moves in steps, so that not every event writes all of it.
+    let end = state.sessions[0].end();
+    assert!(!merge(&mut state, &many), "nothing new");
+    let soon = at(9_000, MAX_EVENTS as i64 + 5_000);
+    assert!(!merge(&mut state, std::slice::from_ref(&soon)));
+    assert_eq!(state.session_at(soon.at).unwrap().start(), many[0].at);
+    let step = at(9_001, end.as_millis() - start_ms + TRUNCATED_STEP_MS);
+    assert!(merge(&mut state, std::slice::from_ref(&step)));
+    assert_eq!(state.sessions[0].end(), step.at);
+    assert_eq!(sources(&state, &[step])[0]["events"], MAX_EVENTS);
 }
 
 #[test]

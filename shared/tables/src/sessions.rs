@@ -47,9 +47,15 @@ pub enum TableError {
         #[source]
         source: BoxError,
     },
-    /// It answers, but leaves keys out again and again.
-    #[error("the session table left {0} keys unprocessed")]
-    Throttled(usize),
+    /// It answers, but takes no more at the moment.
+    #[error("the session table is throttled")]
+    Throttled,
+    /// It does not take this item.
+    #[error("the session table refuses an item: {reason}")]
+    Refused {
+        /// The service's code and message.
+        reason: String,
+    },
     /// An item is not one that this or an older release wrote.
     #[error("an item of the session table cannot be read: {0}")]
     Item(#[source] StoredError),
@@ -64,26 +70,41 @@ impl TableError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Unavailable { .. } => "sessions_unavailable",
-            Self::Throttled(_) => "sessions_throttled",
+            Self::Throttled => "sessions_throttled",
+            Self::Refused { .. } => "sessions_refused",
             Self::Item(_) | Self::Attribute(_) => "sessions_unreadable",
         }
     }
 
-    fn unavailable<E>(error: SdkError<E, HttpResponse>) -> Self
+    /// Whether it is about the table, not about one item.
+    #[must_use]
+    pub const fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+
+    fn of<E>(error: SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        let reason = match error.as_service_error() {
-            Some(answer) => format!(
-                "{} {}",
-                answer.code().unwrap_or("an answer without a code"),
-                answer.message().unwrap_or_default()
-            ),
-            None => DisplayErrorContext(&error).to_string(),
+        let Some(answer) = error.as_service_error() else {
+            return Self::Unavailable {
+                reason: DisplayErrorContext(&error).to_string(),
+                source: error.into(),
+            };
         };
-        Self::Unavailable {
-            reason,
-            source: error.into(),
+        let code = answer.code().unwrap_or("an answer without a code");
+        let reason = format!("{code} {}", answer.message().unwrap_or_default());
+        match code {
+            "ProvisionedThroughputExceededException"
+            | "ThrottlingException"
+            | "RequestLimitExceeded" => Self::Throttled,
+            "ValidationException" | "ItemCollectionSizeLimitExceededException" => {
+                Self::Refused { reason }
+            }
+            _ => Self::Unavailable {
+                reason,
+                source: error.into(),
+            },
         }
     }
 }
@@ -130,15 +151,16 @@ impl SessionTable {
         }
     }
 
-    /// What is stored of these keys; keys without a state are left out. Reads
-    /// need not be consistent: whoever writes upon an old one is overtaken.
+    /// What is stored of these keys; keys without a state are left out, and one
+    /// whose item cannot be read fails alone. Reads need not be consistent:
+    /// whoever writes upon an old one is overtaken.
     ///
     /// # Errors
     /// [`TableError`] if not every key could be asked for.
     pub async fn load(
         &self,
         keys: &[SessionKey],
-    ) -> Result<HashMap<SessionKey, Versioned>, TableError> {
+    ) -> Result<HashMap<SessionKey, Result<Versioned, TableError>>, TableError> {
         let by_text: HashMap<&str, SessionKey> =
             keys.iter().map(|key| (key.as_str(), *key)).collect();
         let texts: Vec<&str> = by_text.keys().copied().collect();
@@ -151,7 +173,7 @@ impl SessionTable {
         for item in items.into_iter().flatten() {
             let text = attribute(&item, "session_key", AttributeValue::as_s)?;
             if let Some(key) = by_text.get(text.as_str()) {
-                loaded.insert(*key, versioned(&item)?);
+                loaded.insert(*key, versioned(&item));
             }
         }
         Ok(loaded)
@@ -172,16 +194,16 @@ impl SessionTable {
                 .client
                 .batch_get_item()
                 .request_items(&self.name, asked);
-            let answer = request.send().await.map_err(TableError::unavailable)?;
+            let answer = request.send().await.map_err(TableError::of)?;
             let found = answer.responses.unwrap_or_default();
             items.extend(found.into_values().flatten());
             open = answer
                 .unprocessed_keys
                 .unwrap_or_default()
                 .remove(&self.name);
-            if let Some(left) = &open {
+            if open.is_some() {
                 if attempt == UNPROCESSED_RETRIES {
-                    return Err(TableError::Throttled(left.keys().len()));
+                    return Err(TableError::Throttled);
                 }
                 tokio::time::sleep(backoff(attempt)).await;
                 attempt += 1;
@@ -228,7 +250,7 @@ impl SessionTable {
                 let now = failed.item().filter(|item| !item.is_empty()).map(versioned);
                 Ok(Saved::Overtaken(now.transpose()?.unwrap_or_default()))
             }
-            _ => Err(TableError::unavailable(error)),
+            _ => Err(TableError::of(error)),
         }
     }
 }

@@ -95,7 +95,7 @@ async fn keys_are_read_by_the_hundred_and_those_left_out_are_asked_for_again() {
         revision: 3,
         state: state(1),
     };
-    assert!(loaded.values().all(|found| *found == expected));
+    assert!(loaded.into_values().all(|found| found.unwrap() == expected));
 }
 
 #[tokio::test]
@@ -108,19 +108,11 @@ async fn a_table_that_answers_nothing_useful_is_an_error() {
     })
     .await;
     let error = table(&server).load(&[key(1)]).await.unwrap_err();
-    assert!(matches!(error, TableError::Throttled(1)), "{error}");
-    server.reset().await;
-    on(&server, "BatchGetItem", |_| {
-        let mut item = item(key(1).as_str(), 1);
-        item["sessions"]["S"] = json!(r#"{"v":9,"sessions":[]}"#);
-        ResponseTemplate::new(200).set_body_json(json!({"Responses": {"sessions": [item]}}))
-    })
-    .await;
-    let error = table(&server).load(&[key(1)]).await.unwrap_err();
-    assert_eq!(error.code(), "sessions_unreadable");
+    assert!(matches!(error, TableError::Throttled), "{error}");
+    assert!(!error.is_outage());
     server.reset().await; // 404 from here on
     let error = table(&server).load(&[key(1)]).await.unwrap_err();
-    assert_eq!(error.code(), "sessions_unavailable");
+    assert!(error.is_outage() && error.code() == "sessions_unavailable");
     let error = table(&server)
         .save(&key(1), 0, &state(1), 5)
         .await
@@ -161,4 +153,32 @@ async fn a_write_names_its_base_and_an_overtaken_writer_learns_what_is_there() {
         })
     );
     assert_eq!(save(8).await, Saved::Overtaken(Versioned::default()));
+}
+
+#[tokio::test]
+async fn an_item_that_is_odd_or_refused_stands_for_itself() {
+    let server = MockServer::start().await;
+    on(&server, "BatchGetItem", |_| {
+        let mut newer = item(key(1).as_str(), 1);
+        newer["sessions"]["S"] = json!(r#"{"v":9,"sessions":[]}"#);
+        let items = json!([newer, item(key(2).as_str(), 4)]);
+        ResponseTemplate::new(200).set_body_json(json!({"Responses": {"sessions": items}}))
+    })
+    .await;
+    on(&server, "PutItem", |_| {
+        let answer = json!({"__type": "com.amazon.coral.validate#ValidationException", "message": "Item size has exceeded the maximum allowed size"});
+        ResponseTemplate::new(400).set_body_json(answer)
+    })
+    .await;
+    let table = table(&server);
+    let mut loaded = table.load(&[key(1), key(2), key(3)]).await.unwrap();
+    let newer = loaded.remove(&key(1)).unwrap().unwrap_err();
+    assert!(!newer.is_outage() && newer.code() == "sessions_unreadable");
+    assert_eq!(loaded.remove(&key(2)).unwrap().unwrap().revision, 4);
+    assert!(loaded.is_empty());
+    let refused = table.save(&key(1), 0, &state(1), 5).await.unwrap_err();
+    assert!(
+        !refused.is_outage() && refused.code() == "sessions_refused",
+        "{refused}"
+    );
 }
