@@ -253,11 +253,15 @@ fn undecodable(ids: &[&str]) -> Vec<u8> {
 }
 
 fn on_failure(ids: &[&str]) -> Vec<u8> {
-    let record = |id: &&str| {
+    on_failure_of(ids.iter().map(|id| packed(id)).collect())
+}
+
+fn on_failure_of(records: Vec<Vec<u8>>) -> Vec<u8> {
+    let record = |data: Vec<u8>| {
         json!({"eventID": "shardId-000000000000:1", "kinesis": {"sequenceNumber": "1", "partitionKey": "u",
-            "data": STANDARD.encode(packed(id)), "approximateArrivalTimestamp": 1.0}})
+            "data": STANDARD.encode(data), "approximateArrivalTimestamp": 1.0}})
     };
-    let records: Vec<_> = ids.iter().map(record).collect();
+    let records: Vec<_> = records.into_iter().map(record).collect();
     json!({"requestContext": {"condition": "RetryAttemptsExhausted"}, "payload": json!({"Records": records}).to_string()})
         .to_string()
         .into_bytes()
@@ -317,6 +321,25 @@ async fn every_kind_goes_back_on_the_stream_each_event_once() {
     let again = fixture.run(&quick()).await;
     assert!(again.is_complete());
     assert_eq!(fixture.stream(), ["f-1", "q-2", "r-1", "r-2", "u-1", "u-2"]);
+}
+
+#[tokio::test]
+async fn notices_are_passed_over_and_told() {
+    let notice = || b"\x03{\"at\":1,\"source\":\"shop\",\"rejected\":{\"field_empty\":2}}".to_vec();
+    let fixture = Fixture::new().await;
+    fixture.object("aws/lambda/a", on_failure_of(vec![notice(), packed("f-1")]));
+    fixture.object("aws/lambda/b", on_failure_of(vec![notice(), notice()]));
+    for dry_run in [true, false] {
+        let options = Options { dry_run, ..quick() };
+        let summary = fixture.run(&options).await;
+        assert!(summary.is_complete(), "{summary}");
+        let total = summary.total();
+        assert_eq!((total.letters, total.events(), summary.notices), (2, 1, 3));
+        let text = summary.to_string();
+        assert!(text.contains("passed over 3 notices"), "{text}");
+        let put: &[&str] = if dry_run { &[] } else { &["f-1"] };
+        assert_eq!(fixture.stream(), put);
+    }
 }
 
 #[tokio::test]

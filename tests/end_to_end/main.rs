@@ -7,6 +7,7 @@ mod dashboards;
 mod everyday;
 mod hostile;
 mod killed;
+mod noticed;
 mod outage;
 mod provision;
 mod refused;

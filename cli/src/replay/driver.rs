@@ -203,6 +203,7 @@ impl<'a> Replay<'a> {
         let mut ids = HashSet::new();
         for (position, item) in items {
             match item.event {
+                Err(reason) if reason.is_notice() => self.summary.notices += 1,
                 Err(reason) => {
                     whole = false;
                     self.summary

@@ -6,7 +6,7 @@ use freshet_deadletters::object::{self, RejectedItem, UndecodableItem};
 use freshet_deadletters::on_failure;
 use freshet_deadletters::queue_message::QueueMessage;
 use freshet_enrichment::restore::restore;
-use freshet_events::wire::{Position, Record};
+use freshet_events::wire::{Contents, Position, Record};
 use freshet_events::{Code, DocumentId, Event, Rejection, Stage, Timestamp};
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,6 +22,10 @@ const LETTER_UNREADABLE: &str = "letter_unreadable";
 const DOCUMENT_UNREADABLE: &str = "document_unreadable";
 /// The code of an event that has no usable user id.
 const PARTITION_KEY_INVALID: &str = "partition_key_invalid";
+
+/// Why a [notice](freshet_events::notice) is not put back: it holds no event,
+/// and a second time it would count what the first has counted.
+const NOTICE: &str = "notice";
 
 /// An event that can be put back. Whatever it was before, a dead letter's
 /// second way is the same as its first: as wire JSON in a packed record.
@@ -45,6 +49,13 @@ impl std::fmt::Debug for ReplayableEvent {
 /// behind it may name what a visitor sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unreplayable(pub(super) Cow<'static, str>);
+
+impl Unreplayable {
+    /// Whether nothing is missing without it.
+    pub(super) fn is_notice(&self) -> bool {
+        self.0 == NOTICE
+    }
+}
 
 impl From<Rejection> for Unreplayable {
     fn from(rejection: Rejection) -> Self {
@@ -186,7 +197,10 @@ fn record_events(
     position: &Position<'_>,
 ) -> Vec<Result<ReplayableEvent, Unreplayable>> {
     let events = isolated(|| {
-        let record = Record::open(data).map_err(|error| error.to_rejection())?;
+        let record = match Contents::open(data).map_err(|error| error.to_rejection())? {
+            Contents::Events(record) => record,
+            Contents::Notice(_) => return Err(Unreplayable(Cow::Borrowed(NOTICE))),
+        };
         let events = record.split().map_err(|error| error.to_rejection())?;
         let read = |(index, json)| {
             isolated(|| {

@@ -136,6 +136,30 @@ fn one_bad_event_does_not_hold_its_message() {
 }
 
 #[test]
+fn a_notice_among_events_is_told_and_holds_none_of_them() {
+    let notice = |json: &str| [&[3], json.as_bytes()].concat();
+    let fine = notice(r#"{"at":1,"source":"shop","rejected":{"field_empty":2}}"#);
+    let records = [
+        packed(&[wire_event("a")]),
+        fine.clone(),
+        notice("{"),
+        packed(&[wire_event("b")]),
+    ];
+    assert_eq!(
+        reasons(Kind::OnFailure, &on_failure_letter(&records)),
+        ["ok", "notice", "record_undecodable", "ok"]
+    );
+    let items = read(Kind::OnFailure, &on_failure_letter(&records)).unwrap();
+    let notices = items
+        .iter()
+        .map(|item| item.event.as_ref().is_err_and(Unreplayable::is_notice));
+    assert_eq!(notices.collect::<Vec<_>>(), [false, true, false, false]);
+    // One that a later version can read is no loss either.
+    let letter = undecodable_letter(&[(None, &fine)]);
+    assert_eq!(reasons(Kind::Undecodable, &letter), ["notice"]);
+}
+
+#[test]
 fn a_rejected_document_is_the_same_event_again_without_its_address() {
     let regexes = b"user_agent_parsers: []\nos_parsers: []\ndevice_parsers: []\n";
     let geo = Geo::open::<&str>(&[]).unwrap();

@@ -71,6 +71,9 @@ pub struct Summary {
     pub objects: usize,
     /// Objects that an interrupted replay before this one had done.
     pub objects_done_before: usize,
+    /// Records that only count what the collector refused: they hold no event
+    /// and are passed over.
+    pub notices: usize,
     /// Messages that are replayed but could not be deleted: they come again,
     /// and change nothing.
     pub undeleted: usize,
@@ -87,6 +90,7 @@ impl Summary {
             stopped: None,
             objects: 0,
             objects_done_before: 0,
+            notices: 0,
             undeleted: 0,
             queue_cut: false,
         }
@@ -154,7 +158,7 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total = self.total();
-        if total.events() == 0 {
+        if self.rows.is_empty() {
             writeln!(f, "no dead letters")?;
         } else {
             self.table(f, &total)?;
@@ -216,6 +220,10 @@ impl Summary {
         if self.objects_done_before > 0 {
             let done = self.objects_done_before;
             writeln!(f, "\nwent on after {done} objects of an interrupted replay")?;
+        }
+        if self.notices > 0 {
+            let notices = self.notices;
+            writeln!(f, "\npassed over {notices} notices, which hold no event")?;
         }
         if self.undeleted > 0 {
             let messages = self.undeleted;

@@ -6,8 +6,8 @@ use crate::prepare::{Prepared, Sender, prepare};
 use crate::request::Request;
 use crate::write_keys::WriteKeys;
 use freshet_edge::{answer_by, now};
-use freshet_events::{BodyError, Limits};
-use freshet_streams::{DeadLetterQueue, PutOutcome, Stream};
+use freshet_events::{BodyError, Limits, Notice};
+use freshet_streams::{DeadLetterQueue, PutOutcome, Record, Stream};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,6 +19,9 @@ use uuid::Uuid;
 const LONGEST_REQUEST: Duration = Duration::from_secs(10);
 /// The queue's share of the time: without it, a slow stream would leave none.
 const QUEUE_SHARE: f64 = 0.4;
+/// A request without a good event waits no longer than this for the stream to
+/// take its notice.
+const NOTICE_TIME: Duration = Duration::from_secs(1);
 
 /// The collector.
 pub struct Handler {
@@ -94,6 +97,39 @@ impl Handler {
         Response::results(&results)
     }
 
+    /// Puts the records and the notice. What becomes of the notice changes
+    /// nothing: it is a line in a chart, and no event.
+    async fn put_records(
+        &self,
+        records: Vec<Record>,
+        notice: Option<&Notice>,
+        deadline: Instant,
+    ) -> Vec<PutOutcome> {
+        let Some(notice) = notice else {
+            return self.stream.put(&records, deadline).await;
+        };
+        let rider = Record {
+            // Any shard will do, but not always the same one.
+            partition_key: Uuid::now_v7().to_string(),
+            data: notice.encode(),
+        };
+        let deadline = if records.is_empty() {
+            deadline.min(Instant::now() + NOTICE_TIME)
+        } else {
+            deadline
+        };
+        let (outcomes, rider) = self.stream.put_with(records, rider, deadline).await;
+        if let PutOutcome::Refused { code } = rider {
+            let rejections = notice.total();
+            tracing::warn!(code, rejections, "the stream refused a notice");
+            freshet_telemetry::count(
+                "RejectionsNotNoted",
+                usize::try_from(rejections).unwrap_or(usize::MAX),
+            );
+        }
+        outcomes
+    }
+
     /// Puts the records, queues what the stream refused, and completes the results.
     async fn put(&self, prepared: Prepared, deadline: Instant) -> (Vec<EventResult>, Counts) {
         let Prepared {
@@ -101,19 +137,18 @@ impl Handler {
             records,
             events_of_record,
             wire,
+            notice,
         } = prepared;
         let mut counts = Counts {
             records: records.len(),
             ..Counts::default()
         };
-        if records.is_empty() {
+        if records.is_empty() && notice.is_none() {
             return (results, counts);
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        let outcomes = self
-            .stream
-            .put(&records, deadline - left.mul_f64(QUEUE_SHARE))
-            .await;
+        let put_by = deadline - left.mul_f64(QUEUE_SHARE);
+        let outcomes = self.put_records(records, notice.as_ref(), put_by).await;
         let mut reason = None;
         let mut refused = Vec::new();
         for (outcome, events) in outcomes.into_iter().zip(events_of_record) {

@@ -2,12 +2,12 @@
 
 use crate::answer::{EventResult, Status};
 use freshet_events::{
-    BodyError, Code, Event, IP_ADDRESS, Limits, RawEvent, Rejection, Stage, Stamp, Timestamp,
-    USER_AGENT, split, wire,
+    BodyError, Code, Event, IP_ADDRESS, Limits, Notice, RawEvent, Rejection, Stage, Stamp,
+    Timestamp, USER_AGENT, split, wire,
 };
 use freshet_streams::Record;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The most events one request may hold.
@@ -36,6 +36,9 @@ pub struct Prepared {
     pub events_of_record: Vec<Vec<usize>>,
     /// Each event's wire JSON, for the queue; empty where it was refused.
     pub wire: Vec<Vec<u8>>,
+    /// What was refused, in numbers, for those who read the stream; none if
+    /// nothing was.
+    pub notice: Option<Notice>,
 }
 
 /// Splits a body, judges each event by itself and packs the good ones, those
@@ -85,7 +88,22 @@ pub fn prepare(
         }
     }
     pack(&mut prepared, &users, order);
+    prepared.notice = notice(&prepared.results, sender.source, now);
     Ok(prepared)
+}
+
+/// Counts what is dropped. Codes and sources are our own and within a notice's
+/// bounds, so that the only one there is not is that of nothing.
+fn notice(results: &[EventResult], source: &str, now: Timestamp) -> Option<Notice> {
+    let dropped = results
+        .iter()
+        .filter(|result| result.status == Status::Drop)
+        .filter_map(|result| result.code.as_deref());
+    let mut rejected = BTreeMap::new();
+    for code in dropped {
+        *rejected.entry(code.to_owned()).or_insert(0) += 1;
+    }
+    Notice::new(now, source, rejected).ok()
 }
 
 fn accept<'a>(

@@ -297,6 +297,9 @@ proptest! {
             .map(|r| wire::Record::open(&r.data).unwrap().split().unwrap().len())
             .sum();
         prop_assert_eq!(in_records, kinds.iter().filter(|(kind, _)| *kind < 2).count());
+        let noticed = prepared.notice.as_ref().map_or(0, freshet_events::Notice::total);
+        prop_assert_eq!(in_records as u64 + noticed, events.len() as u64);
+        prop_assert_eq!(prepared.notice.is_some(), noticed > 0);
     }
 
     #[test]

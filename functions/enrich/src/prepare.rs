@@ -3,8 +3,8 @@
 use crate::envelope::Batch;
 use freshet_deadletters::object::EventPlace;
 use freshet_enrichment::{Document, Enricher};
-use freshet_events::wire::{Position, Record, RecordError};
-use freshet_events::{Code, Rejection, Stage, Timestamp};
+use freshet_events::wire::{Contents, Position, RecordError};
+use freshet_events::{Code, Notice, Rejection, Stage, Timestamp};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// One event that can be indexed.
@@ -29,6 +29,14 @@ pub struct Unreadable {
     pub data: Vec<u8>,
 }
 
+/// What the collector refused: no event, and no outcome of one.
+pub struct Noticed {
+    /// Which record of the batch.
+    pub record: usize,
+    /// Its source, and how many by code.
+    pub notice: Notice,
+}
+
 /// A batch's events, each with exactly one of two outcomes.
 #[derive(Default)]
 pub struct Prepared {
@@ -36,6 +44,8 @@ pub struct Prepared {
     pub enriched: Vec<Enriched>,
     /// What to keep as dead letters, in the order of the batch.
     pub unreadable: Vec<Unreadable>,
+    /// What to note of the collector, in the order of the batch.
+    pub noticed: Vec<Noticed>,
 }
 
 impl Prepared {
@@ -88,7 +98,17 @@ impl Prepared {
         now: Timestamp,
     ) -> Result<(), Rejection> {
         // Inflating and splitting run code of other crates on foreign bytes.
-        let record = isolated(|| Record::open(data).map_err(|error| error.to_rejection()))?;
+        let contents = isolated(|| Contents::open(data).map_err(|error| error.to_rejection()))?;
+        let record = match contents {
+            Contents::Events(record) => record,
+            Contents::Notice(notice) => {
+                self.noticed.push(Noticed {
+                    record: index,
+                    notice,
+                });
+                return Ok(());
+            }
+        };
         let events = isolated(|| {
             record
                 .split()

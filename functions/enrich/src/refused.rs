@@ -1,11 +1,12 @@
 //! What becomes of events that were refused: a dead letter that keeps the
-//! payload, and a line without it for the data-quality dashboard.
+//! payload, and a line without it for the data-quality dashboard. Of those
+//! that the collector refused there is a notice, and only the line.
 
 use crate::envelope::Batch;
-use crate::prepare::{Enriched, Prepared, Unreadable};
+use crate::prepare::{Enriched, Noticed, Prepared, Unreadable};
 use freshet_deadletters::DeadLetterStore;
 use freshet_deadletters::object::{self, REJECTED, RejectedItem, UNDECODABLE, UndecodableItem};
-use freshet_events::{Rejection, Timestamp};
+use freshet_events::{Rejection, Stage, Timestamp};
 use freshet_search::{DailyIndices, DailyWrite, ItemOutcome, Write};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -18,6 +19,8 @@ pub(crate) struct Refused<'p> {
     rejected: Vec<(&'p Enriched, &'p Rejection)>,
     /// Before they came to the index.
     unreadable: Vec<&'p Unreadable>,
+    /// At the door.
+    noticed: Vec<&'p Noticed>,
 }
 
 impl<'p> Refused<'p> {
@@ -29,10 +32,55 @@ impl<'p> Refused<'p> {
             _ => None,
         });
         let unreadable = prepared.unreadable.iter();
+        let noticed = prepared.noticed.iter();
         Self {
             rejected: rejected.collect(),
             unreadable: unreadable.filter(|item| item.record < end).collect(),
+            noticed: noticed.filter(|item| item.record < end).collect(),
         }
+    }
+}
+
+impl Refused<'_> {
+    /// Of each rejection its record, what tells it from others of that record,
+    /// and the line. All lines bear the record's arrival time, so that the day
+    /// of their index is the same at every delivery.
+    fn lines<'l>(
+        &'l self,
+        batch: &'l Batch<'_>,
+    ) -> impl Iterator<Item = (usize, String, Line<'l>)> {
+        let line = |record: usize, rejection: &'l Rejection, source| Line {
+            at: batch.records[record].arrived_at(),
+            stage: rejection.stage.as_str(),
+            code: &rejection.code,
+            source,
+            count: 1,
+        };
+        let rejected = self.rejected.iter().map(move |(event, rejection)| {
+            let source = Some(event.document.session.source.as_str());
+            let line = line(event.record, rejection, source);
+            (event.record, event.position.to_string(), line)
+        });
+        let unreadable = self.unreadable.iter().map(move |item| {
+            let place = item
+                .place
+                .map_or_else(|| "record".to_owned(), |place| place.position.to_string());
+            (item.record, place, line(item.record, &item.rejection, None))
+        });
+        let noticed = self.noticed.iter().flat_map(move |item| {
+            let codes = item.notice.rejected().iter();
+            codes.map(move |(code, count)| {
+                let line = Line {
+                    at: batch.records[item.record].arrived_at(),
+                    stage: Stage::Collect.as_str(),
+                    code,
+                    source: Some(item.notice.source()),
+                    count: *count,
+                };
+                (item.record, code.clone(), line)
+            })
+        });
+        rejected.chain(unreadable).chain(noticed)
     }
 }
 
@@ -52,6 +100,14 @@ struct Line<'a> {
     code: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<&'a str>,
+    count: u32,
+}
+
+/// A line, and where it is kept.
+struct Note {
+    index: String,
+    id: String,
+    json: Vec<u8>,
     count: u32,
 }
 
@@ -156,50 +212,43 @@ impl Refusals {
     /// so that a second delivery adds none. What is lost here is a line in a
     /// chart: the dead letter has the payload.
     async fn note(&self, batch: &Batch<'_>, refused: &Refused<'_>, deadline: Instant) {
-        let rejected = refused.rejected.iter().map(|(event, rejection)| {
-            let source = Some(event.document.session.source.as_str());
-            (event.record, Some(event.position), *rejection, source)
-        });
-        let unreadable = refused.unreadable.iter().map(|item| {
-            let position = item.place.map(|place| place.position);
-            (item.record, position, &item.rejection, None)
-        });
-        let lines: Vec<(String, String, Vec<u8>)> = rejected
-            .chain(unreadable)
-            .filter_map(|(record, position, rejection, source)| {
+        let notes: Vec<Note> = refused
+            .lines(batch)
+            .filter_map(|(record, place, line)| {
                 let envelope = &batch.records[record];
-                let line = Line {
-                    at: envelope.arrived_at(),
-                    stage: rejection.stage.as_str(),
-                    code: &rejection.code,
-                    source,
-                    count: 1,
-                };
-                let place = position.map_or_else(|| "record".to_owned(), |p| p.to_string());
                 let number = envelope.sequence_number().as_str();
-                let id = format!("{}:{number}:{place}", envelope.shard_id());
-                let index = format!("{}{}", self.prefix, line.at.day());
-                Some((index, id, serde_json::to_vec(&line).ok()?))
+                Some(Note {
+                    index: format!("{}{}", self.prefix, line.at.day()),
+                    id: format!("{}:{number}:{place}", envelope.shard_id()),
+                    json: serde_json::to_vec(&line).ok()?,
+                    count: line.count,
+                })
             })
             .collect();
-        if lines.is_empty() {
+        if notes.is_empty() {
             return;
         }
-        let writes: Vec<DailyWrite<'_>> = lines
+        let writes: Vec<DailyWrite<'_>> = notes
             .iter()
-            .map(|(index, id, json)| DailyWrite {
-                index: index.clone(),
-                id,
-                write: Write::Create { json },
+            .map(|note| DailyWrite {
+                index: note.index.clone(),
+                id: &note.id,
+                write: Write::Create { json: &note.json },
             })
             .collect();
         let outcomes = self.daily.write(&writes, deadline).await;
-        let noted = |outcome: &&ItemOutcome| {
+        let noted = |outcome: &ItemOutcome| {
             matches!(outcome, ItemOutcome::Indexed | ItemOutcome::Duplicate)
         };
-        let missing = outcomes.len() - outcomes.iter().filter(noted).count();
+        let missing: usize = notes
+            .iter()
+            .zip(&outcomes)
+            .filter(|(_, outcome)| !noted(outcome))
+            .map(|(note, _)| note.count as usize)
+            .sum();
         if missing > 0 {
             tracing::warn!(missing, "rejections are missing from the dashboard");
+            freshet_telemetry::count("RejectionsNotNoted", missing);
         }
     }
 }

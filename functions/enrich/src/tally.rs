@@ -14,6 +14,7 @@ pub(crate) struct Tally {
     duplicates: usize,
     rejected: usize,
     undecodable: usize,
+    notices: usize,
     /// Events without a session, because the table could not be used.
     without_session: usize,
     /// Events that belong to no session: too old, or of a wrong clock.
@@ -43,6 +44,7 @@ impl Tally {
             duplicates: 0,
             rejected: 0,
             undecodable: 0,
+            notices: prepared.noticed.len(),
             without_session: 0,
             outside_sessions: 0,
             sessions_refused: 0,
@@ -93,6 +95,7 @@ impl Tally {
             duplicates = self.duplicates,
             rejected = self.rejected,
             undecodable = self.undecodable,
+            notices = self.notices,
             retried = self.events - final_ones,
             without_session = self.without_session,
             outside_sessions = self.outside_sessions,

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use freshet_deadletters::DeadLetterStore;
 use freshet_deadletters::object::{self, RejectedItem, UndecodableItem};
 use freshet_enrichment::{Enricher, geo::Geo, user_agent::UserAgents};
-use freshet_events::{Timestamp, wire};
+use freshet_events::{Notice, Timestamp, wire};
 use freshet_search::{Auth, BulkLimits, DailyIndices, Indexer, Search};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -39,6 +39,13 @@ fn packed(ids: &[&str]) -> Vec<u8> {
     ids.iter()
         .for_each(|id| packer.push(wire_event(id).as_bytes()));
     packer.finish()
+}
+
+fn notice(source: &str, rejected: &[(&str, u32)]) -> Vec<u8> {
+    let rejected = rejected.iter().map(|(code, n)| ((*code).to_owned(), *n));
+    let at = Timestamp::from_millis(1_795_456_799_000).unwrap();
+    let notice = Notice::new(at, source, rejected.collect()).unwrap();
+    notice.encode()
 }
 
 fn batch(records: &[Vec<u8>]) -> String {
@@ -284,6 +291,84 @@ async fn a_session_that_is_not_written_comes_again_unless_its_index_stays_as_it_
     assert!(bulks.iter().all(|r| r.url.path() != "/_bulk"));
 }
 
+/// The bodies of requests that wrote to daily indices, as lines.
+async fn noted(server: &MockServer) -> Vec<Value> {
+    let requests = server.received_requests().await.unwrap();
+    let daily = requests.iter().filter(|r| r.url.path() == "/_bulk");
+    let bodies: Vec<String> = daily
+        .map(|r| String::from_utf8(r.body.clone()).unwrap())
+        .collect();
+    let lines = bodies.iter().flat_map(|body| body.lines());
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_notice_is_one_line_for_each_code_and_no_event() {
+    let (server, handler) = servers(200).await;
+    let records = [
+        notice("shop", &[("field_empty", 2), ("event_malformed", 1)]),
+        packed(&["a"]),
+        notice("app", &[("field_empty", 7)]),
+    ];
+    assert_eq!(handle(&handler, &records).await, None);
+    assert_eq!(stored(&server).await, [], "there is no dead letter");
+    let line = |place: &str, source: &str, code: &str, count: u32| {
+        let id = format!("shardId-000000000000:{place}:{code}");
+        [
+            json!({"create": {"_index": "c_rejections-2026.11.23", "_id": id}}),
+            json!({"@timestamp": "2026-11-23T18:00:00.250Z", "stage": "collect", "code": code, "source": source, "count": count}),
+        ]
+    };
+    let expected = [
+        line("100", "shop", "event_malformed", 1),
+        line("100", "shop", "field_empty", 2),
+        line("102", "app", "field_empty", 7),
+    ];
+    assert_eq!(noted(&server).await, expected.concat());
+}
+
+#[tokio::test]
+async fn notices_wait_for_their_record_to_be_final() {
+    let (server, handler) = servers(200).await;
+    let records = [
+        notice("shop", &[("field_empty", 2)]),
+        packed(&["retry1"]),
+        notice("shop", &[("field_empty", 3)]),
+    ];
+    assert_eq!(handle(&handler, &records).await.as_deref(), Some("101"));
+    let lines = noted(&server).await;
+    assert_eq!((lines.len(), &lines[1]["count"]), (2, &json!(2)));
+}
+
+#[tokio::test]
+async fn a_notice_that_cannot_be_noted_holds_nothing() {
+    let (server, handler) = servers(200).await;
+    server.reset().await; // every request is answered 404
+    assert_eq!(
+        handle(&handler, &[notice("shop", &[("field_empty", 2)])]).await,
+        None
+    );
+    assert!(!noted(&server).await.is_empty(), "it was tried");
+}
+
+#[tokio::test]
+async fn a_malformed_notice_is_a_dead_letter() {
+    let (server, handler) = servers(200).await;
+    let mut bad = notice("shop", &[("field_empty", 2)]);
+    bad.pop();
+    assert_eq!(handle(&handler, &[bad.clone(), packed(&["a"])]).await, None);
+    let objects = stored(&server).await;
+    let items: Vec<UndecodableItem<'_>> = object::lines(&objects[0].1)
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert_eq!(
+        (items[0].bytes().unwrap(), items[0].code.as_ref()),
+        (bad, "record_undecodable")
+    );
+}
+
 #[test]
 fn an_identifier_is_never_empty() {
     assert!(SequenceNumber::try_from(std::borrow::Cow::Borrowed("")).is_err());
@@ -310,7 +395,7 @@ fn a_record_that_is_not_base64_stands_for_itself() {
 
 proptest! {
     #[test]
-    fn one_event_in_exactly_one_outcome_out(kinds in prop::collection::vec((0_u8..5, 1_usize..6), 0..30)) {
+    fn one_event_in_exactly_one_outcome_out(kinds in prop::collection::vec((0_u8..6, 1_usize..6), 0..30)) {
         let mut events = 0;
         let records: Vec<Vec<u8>> = kinds
             .iter()
@@ -323,15 +408,18 @@ proptest! {
                     events += count;
                     vec!["{}"; *count].join("\n").into_bytes()
                 }
-                _ => {
+                4 => {
                     events += 1;
                     vec![0xfe; *count]
                 }
+                _ => notice("shop", &[("field_empty", 3)]),
             })
             .collect();
         let text = batch(&records);
         let batch: Batch<'_> = serde_json::from_str(&text).unwrap();
         let prepared = Prepared::from_batch(&batch, &enricher(), Timestamp::EPOCH);
         prop_assert_eq!(prepared.enriched.len() + prepared.unreadable.len(), events);
+        let notices = kinds.iter().filter(|(kind, _)| *kind == 5).count();
+        prop_assert_eq!(prepared.noticed.len(), notices);
     }
 }

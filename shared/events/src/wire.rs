@@ -2,13 +2,16 @@
 //!
 //! A packed record is one header byte and then, plain or zstd-compressed, each
 //! event's JSON behind its length (four bytes, little-endian). A record that
-//! begins with neither header is plain JSON that another producer put there.
+//! begins with [`HEADER_NOTICE`] holds no event but a [`Notice`]. One that
+//! begins with none of these headers is plain JSON that another producer put
+//! there. [`Contents`] tells them apart.
 
 use crate::SOURCE_STREAM;
 use crate::body;
 use crate::event::{Event, Place, Stamp};
 use crate::limits::Limits;
 use crate::metadata::Metadata;
+use crate::notice::{HEADER_NOTICE, Notice, NoticeError};
 use crate::raw::{Key, RawEvent};
 use crate::rejection::{Code, Rejection, Stage};
 use crate::timestamp::Timestamp;
@@ -128,6 +131,12 @@ pub enum RecordError {
     /// Text that is no JSON.
     #[error("the record is not JSON: {0}")]
     NotJson(#[source] body::BodyError),
+    /// It begins as a notice and is none.
+    #[error("the record is not a notice: {0}")]
+    NotANotice(#[source] NoticeError),
+    /// It is a notice, and events were wanted.
+    #[error("the record is a notice and holds no events")]
+    NoEvents,
 }
 
 impl RecordError {
@@ -142,6 +151,30 @@ impl RecordError {
     }
 }
 
+/// What a record of the stream is.
+#[derive(Debug)]
+pub enum Contents<'a> {
+    /// Events.
+    Events(Record<'a>),
+    /// What the collector refused, in numbers. No events.
+    Notice(Notice),
+}
+
+impl<'a> Contents<'a> {
+    /// Tells events from a notice, and opens either.
+    ///
+    /// # Errors
+    /// [`RecordError`] if it is a notice that cannot be read, or what
+    /// [`Record::open`] says of events.
+    pub fn open(data: &'a [u8]) -> Result<Self, RecordError> {
+        if data.first() == Some(&HEADER_NOTICE) {
+            let notice = Notice::decode(data).map_err(RecordError::NotANotice)?;
+            return Ok(Self::Notice(notice));
+        }
+        Record::open(data).map(Self::Events)
+    }
+}
+
 /// An opened record: it owns what was inflated, so that its events can borrow.
 #[derive(Debug)]
 pub struct Record<'a> {
@@ -153,7 +186,8 @@ impl<'a> Record<'a> {
     /// Reads the header and inflates what follows it, up to the cap.
     ///
     /// # Errors
-    /// [`RecordError`] if it cannot be inflated or is larger than the cap.
+    /// [`RecordError`] if it cannot be inflated or is larger than the cap, or
+    /// is a notice.
     pub fn open(data: &'a [u8]) -> Result<Self, RecordError> {
         match data.first() {
             Some(&HEADER_PLAIN) => Ok(Self {
@@ -164,6 +198,7 @@ impl<'a> Record<'a> {
                 bytes: Cow::Owned(inflate(&data[1..])?),
                 packed: true,
             }),
+            Some(&HEADER_NOTICE) => Err(RecordError::NoEvents),
             _ => Ok(Self {
                 bytes: Cow::Borrowed(data),
                 packed: false,

@@ -69,10 +69,34 @@ impl Stream {
     /// that are refused are tried again three times, as long as `deadline`
     /// has not passed; the answer comes by then.
     pub async fn put(&self, records: &[Record], deadline: Instant) -> Vec<PutOutcome> {
-        let never = PutOutcome::Refused {
-            code: "timeout".to_owned(),
-        };
-        let mut outcomes = vec![never; records.len()];
+        self.put_first(records, records.len(), deadline).await
+    }
+
+    /// Puts all records and a `rider`, which goes last and along with them.
+    /// It is tried again only where one of the records is: no one waits for
+    /// it. Without records it is tried once.
+    pub async fn put_with(
+        &self,
+        mut records: Vec<Record>,
+        rider: Record,
+        deadline: Instant,
+    ) -> (Vec<PutOutcome>, PutOutcome) {
+        let count = records.len();
+        records.push(rider);
+        let mut outcomes = self.put_first(&records, count, deadline).await;
+        let rider = outcomes.pop().unwrap_or_else(never);
+        (outcomes, rider)
+    }
+
+    /// Puts all records; only the first `count` are worth another try, in
+    /// which the others take part.
+    async fn put_first(
+        &self,
+        records: &[Record],
+        count: usize,
+        deadline: Instant,
+    ) -> Vec<PutOutcome> {
+        let mut outcomes = vec![never(); records.len()];
         let mut pending: Vec<usize> = (0..records.len()).collect();
         for attempt in 0..=RETRIES {
             // One request after the other keeps a user's records in order.
@@ -87,7 +111,8 @@ impl Stream {
             }
             pending.retain(|index| outcomes[*index] != PutOutcome::Held);
             let next = Instant::now() + full_jitter(attempt, BACKOFF);
-            if pending.is_empty() || next >= deadline {
+            let done = pending.iter().all(|index| *index >= count);
+            if done || next >= deadline {
                 break;
             }
             if attempt < RETRIES {
@@ -139,6 +164,13 @@ impl Stream {
                 sort(&answer, indexes.len()).unwrap_or_else(|| refused("answer_incomplete"))
             }
         }
+    }
+}
+
+/// What stands for a record until the stream has answered.
+fn never() -> PutOutcome {
+    PutOutcome::Refused {
+        code: "timeout".to_owned(),
     }
 }
 

@@ -51,11 +51,9 @@ fn answer(keys: &[String], refuse: impl Fn(&str) -> bool) -> ResponseTemplate {
         .set_body_json(serde_json::json!({"FailedRecordCount": 0, "Records": records}))
 }
 
-async fn put(
-    count: usize,
-    bytes: usize,
+async fn fake(
     script: impl Fn(usize, &[String]) -> ResponseTemplate + Send + Sync + 'static,
-) -> (Vec<PutOutcome>, Vec<Request>) {
+) -> (MockServer, Stream) {
     let server = MockServer::start().await;
     let fake = FakeKinesis {
         calls: Mutex::new(0),
@@ -73,16 +71,51 @@ async fn put(
         .endpoint_url(server.uri())
         .build();
     let stream = Stream::new(Client::from_conf(config), "events");
-    let records: Vec<Record> = (0..count)
+    (server, stream)
+}
+
+fn records(count: usize, bytes: usize) -> Vec<Record> {
+    (0..count)
         .map(|n| Record {
             partition_key: format!("k{n}"),
             data: vec![0; bytes],
         })
-        .collect();
+        .collect()
+}
+
+async fn put(
+    count: usize,
+    bytes: usize,
+    script: impl Fn(usize, &[String]) -> ResponseTemplate + Send + Sync + 'static,
+) -> (Vec<PutOutcome>, Vec<Request>) {
+    let (server, stream) = fake(script).await;
     let outcomes = stream
-        .put(&records, Instant::now() + Duration::from_secs(20))
+        .put(
+            &records(count, bytes),
+            Instant::now() + Duration::from_secs(20),
+        )
         .await;
     (outcomes, server.received_requests().await.unwrap())
+}
+
+/// Puts records `k0` and so on with a rider `r`; the keys of each request.
+async fn put_with_rider(
+    count: usize,
+    script: impl Fn(usize, &[String]) -> ResponseTemplate + Send + Sync + 'static,
+) -> (Vec<PutOutcome>, PutOutcome, Vec<Vec<String>>) {
+    let (server, stream) = fake(script).await;
+    let rider = Record {
+        partition_key: "r".to_owned(),
+        data: vec![3],
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let (outcomes, rider) = stream.put_with(records(count, 10), rider, deadline).await;
+    let requests = server.received_requests().await.unwrap();
+    let keys = requests.iter().map(|request| {
+        let body: Body = serde_json::from_slice(&request.body).unwrap();
+        body.records.into_iter().map(|r| r.partition_key).collect()
+    });
+    (outcomes, rider, keys.collect())
 }
 
 fn refused(outcomes: &[PutOutcome]) -> Vec<usize> {
@@ -143,6 +176,32 @@ async fn requests_stay_within_both_limits() {
     assert_eq!((refused(&outcomes), requests.len()), (vec![], 3));
     let (outcomes, requests) = put(6, 1_000_000, |_, keys| answer(keys, |_| false)).await;
     assert_eq!((refused(&outcomes), requests.len()), (vec![], 2));
+}
+
+#[tokio::test]
+async fn a_rider_goes_last_and_is_never_waited_for() {
+    // Alone: one try, whatever becomes of it.
+    let (outcomes, rider, keys) = put_with_rider(0, |_, keys| answer(keys, |_| true)).await;
+    assert!(outcomes.is_empty() && rider != PutOutcome::Held);
+    assert_eq!(keys, [["r"]]);
+    // The others are held: it is not tried again.
+    let (outcomes, rider, keys) = put_with_rider(2, |_, keys| answer(keys, |k| k == "r")).await;
+    assert_eq!((refused(&outcomes), outcomes.len()), (vec![], 2));
+    assert!(rider != PutOutcome::Held);
+    assert_eq!(keys, [["k0", "k1", "r"]]);
+}
+
+#[tokio::test]
+async fn a_rider_goes_along_where_others_are_tried_again() {
+    let (outcomes, rider, keys) =
+        put_with_rider(2, |call, keys| answer(keys, |key| call == 1 && key != "k0")).await;
+    assert_eq!((refused(&outcomes), rider), (vec![], PutOutcome::Held));
+    assert_eq!(keys, [vec!["k0", "k1", "r"], vec!["k1", "r"]]);
+    // Held at once, it is not put twice.
+    let (outcomes, rider, keys) =
+        put_with_rider(1, |call, keys| answer(keys, |key| call == 1 && key == "k0")).await;
+    assert_eq!((refused(&outcomes), rider), (vec![], PutOutcome::Held));
+    assert_eq!(keys, [vec!["k0", "r"], vec!["k0"]]);
 }
 
 #[test]
