@@ -33,15 +33,15 @@ async fn every_panel_shows_the_numbers_of_known_data() -> Result<()> {
     let now_ms = jiff::Timestamp::now().as_millisecond();
     let start_ms = now_ms - SINCE_MS;
     let events = truth::events(start_ms, SPAN_MS)?;
-    let sessions = truth::sessions(&events);
+    let mut sessions = truth::sessions(&events);
     let refused = truth::refused(start_ms, SPAN_MS);
     send(&bench, &events).await?;
     set_times(&bench, &events).await?;
-    let documents = sessions
-        .iter()
-        .map(|session| session.document.clone())
-        .collect();
-    index(&bench, "sessions", documents).await?;
+    check_session_documents(&bench, &sessions).await?;
+    let truncated = truth::truncated(now_ms);
+    let documents = truncated.iter().map(|session| session.document.clone());
+    index(&bench, "sessions", documents.collect()).await?;
+    sessions.extend(truncated);
     let documents = refused.iter().map(|refused| {
         json!({
             "@timestamp": truth::iso(refused.ms), "stage": refused.stage, "code": refused.code,
@@ -140,7 +140,13 @@ async fn send(bench: &Bench, events: &[Known]) -> Result<()> {
 
 /// All was sent at once; the documents get the times they would have had.
 async fn set_times(bench: &Bench, events: &[Known]) -> Result<()> {
-    let all = json!({"size": 10_000, "_source": ["event_id"]});
+    let fields = [
+        "event_id",
+        "client_delay",
+        "stream_delay",
+        "session_duration",
+    ];
+    let all = json!({"size": 10_000, "_source": fields});
     let found = bench.opensearch("POST", "clickstream/_search", all).await?;
     let known: BTreeMap<&str, &Known> = events
         .iter()
@@ -152,6 +158,10 @@ async fn set_times(bench: &Bench, events: &[Known]) -> Result<()> {
         let event = known
             .get(id)
             .with_context(|| format!("{id} was never sent"))?;
+        let written = fields[1..]
+            .iter()
+            .all(|field| hit["_source"][field].is_number());
+        ensure!(written, "{hit}");
         lines.push(json!({"update": {"_index": hit["_index"], "_id": hit["_id"]}}));
         lines.push(json!({"doc": event.times()}));
     }
@@ -190,41 +200,44 @@ async fn bulk(bench: &Bench, lines: &[Value]) -> Result<()> {
     Ok(())
 }
 
-/// An index of exactly these documents, by the checked-in template, instead of
-/// what enrich has written there: its clock is not that of the data.
+/// What enrich has written of the sessions is the truth, document by document.
+async fn check_session_documents(bench: &Bench, sessions: &[truth::Session]) -> Result<()> {
+    let path = "clickstream_sessions-*/_refresh";
+    bench.opensearch("POST", path, Value::Null).await?;
+    let all = json!({"size": 10_000, "query": {"match_all": {}}});
+    let path = "clickstream_sessions-*/_search";
+    let found = bench.opensearch("POST", path, all).await?;
+    let hits = found["hits"]["hits"].as_array().context("hits")?;
+    let found: BTreeMap<&str, &Value> = hits
+        .iter()
+        .filter_map(|hit| Some((hit["_source"]["session_id"].as_str()?, &hit["_source"])))
+        .collect();
+    ensure!(
+        hits.len() == sessions.len(),
+        "{} sessions of {}",
+        hits.len(),
+        sessions.len()
+    );
+    for session in sessions {
+        let id = session.document["session_id"].as_str().unwrap_or_default();
+        let mut written = (*found.get(id).with_context(|| format!("no session {id}"))?).clone();
+        // Sums of the same amounts, in another order.
+        let revenue = written["revenue"].as_f64().context("revenue")?;
+        let expected = session.document["revenue"].as_f64().context("revenue")?;
+        ensure!(close(revenue, expected), "{written}");
+        written["revenue"] = session.document["revenue"].clone();
+        ensure!(
+            written == session.document,
+            "{written}\n{}",
+            session.document
+        );
+    }
+    Ok(())
+}
+
+/// An index of these documents, by the template that provision has put.
 async fn index(bench: &Bench, what: &str, documents: Vec<Value>) -> Result<()> {
-    let pattern = format!("clickstream_{what}-*");
-    let found = bench
-        .opensearch("GET", &format!("{pattern}/_settings"), Value::Null)
-        .await?;
-    for index in found.as_object().into_iter().flat_map(|found| found.keys()) {
-        bench.opensearch("DELETE", index, Value::Null).await?;
-    }
-    let templates = bench
-        .opensearch("GET", "_index_template", Value::Null)
-        .await?;
-    let templates = templates["index_templates"]
-        .as_array()
-        .context("templates")?;
-    let is_there =
-        |template: &Value| template["index_template"]["index_patterns"] == json!([pattern]);
-    if !templates.iter().any(is_there) {
-        let file = format!("../infra/opensearch/{what}-template.json");
-        let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file))?;
-        let put = bench
-            .opensearch(
-                "PUT",
-                &format!("_index_template/{what}"),
-                serde_json::from_str(&text)?,
-            )
-            .await?;
-        ensure!(put["acknowledged"] == true, "{put}");
-    }
     let name = format!("clickstream_{what}-known");
-    let made = bench
-        .opensearch("PUT", &name, json!({"settings": {"number_of_replicas": 0}}))
-        .await?;
-    ensure!(made["acknowledged"] == true, "{made}");
     let lines: Vec<Value> = documents
         .into_iter()
         .flat_map(|document| [json!({"create": {"_index": name}}), document])

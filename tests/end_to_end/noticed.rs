@@ -5,7 +5,7 @@
 use crate::support::{Answer, Bench, event};
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use freshet_local::fault::{Seen, Verdict};
+use freshet_local::fault::Verdict;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -131,8 +131,6 @@ async fn what_is_refused_at_the_door_is_counted_once() -> Result<()> {
         .secret_string(r#"{"shop-key":"shop","app-key":"app"}"#)
         .send()
         .await?;
-    let enrich = bench.stack.cloud.functions.get("EnrichFunction");
-    let enrich = Arc::clone(enrich.context("no enrich")?);
 
     // Neither of these may reach the stream.
     let guess = [JSON, ("x-write-key", "guess")];
@@ -152,21 +150,11 @@ async fn what_is_refused_at_the_door_is_counted_once() -> Result<()> {
     ];
     for (round, mark) in rounds {
         let killed = Arc::new(AtomicBool::new(false));
-        let (flag, enrich) = (Arc::clone(&killed), Arc::clone(&enrich));
-        bench.search.set(move |seen: &Seen<'_>| {
+        let flag = Arc::clone(&killed);
+        bench.kill_enrich_after(move |seen| {
             let body = String::from_utf8_lossy(seen.body);
             let meant = mark.is_some_and(|mark| body.contains(mark));
-            if !seen.path.contains("_bulk") || !meant || flag.swap(true, Ordering::AcqRel) {
-                return Verdict::Forward;
-            }
-            let enrich = Arc::clone(&enrich);
-            Verdict::Change(
-                seen.body.clone(),
-                Box::new(move |_| {
-                    enrich.kill_environments();
-                    None
-                }),
-            )
+            seen.path.contains("_bulk") && meant && !flag.swap(true, Ordering::AcqRel)
         });
         post_round(&bench, round, &mut expected).await?;
         events += 6;

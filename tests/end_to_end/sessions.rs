@@ -191,22 +191,10 @@ async fn session_documents_are_exact_whatever_the_order_retries_and_rollovers() 
         ));
         hits.extend(visit(&format!("night-{n}"), midnight_ms, &[-10, -2, 4, 9]));
     }
-    // The index is handed over, but nobody hears of it: batches come again.
-    let enrich = Arc::clone(&bench.stack.cloud.functions["EnrichFunction"]);
-    let (bulks, killer) = (Arc::new(AtomicU32::new(0)), Arc::clone(&enrich));
+    let bulks = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&bulks);
-    bench.search.set(move |seen: &Seen<'_>| {
-        if !seen.path.contains("/_bulk") || counted.fetch_add(1, Ordering::AcqRel) % 9 != 4 {
-            return Verdict::Forward;
-        }
-        let killer = Arc::clone(&killer);
-        Verdict::Change(
-            seen.body.clone(),
-            Box::new(move |_| {
-                killer.kill_environments();
-                None
-            }),
-        )
+    bench.kill_enrich_after(move |seen| {
+        seen.path.contains("/_bulk") && counted.fetch_add(1, Ordering::AcqRel) % 9 == 4
     });
     let arriving = shuffled(&hits, 1);
     for (n, chunk) in arriving.chunks(40).enumerate() {

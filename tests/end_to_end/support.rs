@@ -4,10 +4,11 @@ use anyhow::{Context as _, Result, ensure};
 use freshet::progress::Progress;
 use freshet::servers::free_port;
 use freshet::stack::{Ports, Stack, StackOptions};
-use freshet_local::fault::FaultProxy;
+use freshet_local::fault::{FaultProxy, Seen, Verdict};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A running stack with proxies in front of what collect and enrich talk to.
@@ -133,6 +134,26 @@ impl Bench {
             status,
             body: serde_json::from_slice(&body).unwrap_or(Value::Null),
         })
+    }
+
+    /// From now on, whenever `pick` picks a request to the index, the index
+    /// does it, and enrich does not live to hear of it.
+    pub(crate) fn kill_enrich_after(
+        &self,
+        mut pick: impl FnMut(&Seen<'_>) -> bool + Send + 'static,
+    ) {
+        let enrich = Arc::clone(&self.stack.cloud.functions["EnrichFunction"]);
+        self.search.set(move |seen: &Seen<'_>| {
+            if !pick(seen) {
+                return Verdict::Forward;
+            }
+            let enrich = Arc::clone(&enrich);
+            let kill = move |_| {
+                enrich.kill_environments();
+                None
+            };
+            Verdict::Change(seen.body.clone(), Box::new(kill))
+        });
     }
 
     /// Sends a request to OpenSearch itself.

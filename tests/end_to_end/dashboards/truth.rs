@@ -165,49 +165,76 @@ fn lookups() -> Result<PathBuf> {
     Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
 }
 
-/// The sessions of these events, in order of time, as enrichment writes them.
+/// The sessions of these events, as enrichment is to write them.
 pub(super) fn sessions(events: &[Known]) -> Vec<Session> {
     let mut by_id: BTreeMap<&str, Vec<&Known>> = BTreeMap::new();
     for event in events {
         by_id.entry(&event.session).or_default().push(event);
     }
-    let sessions = by_id
-        .into_iter()
-        .enumerate()
-        .filter_map(|(n, (id, events))| {
-            let (first, last) = (*events.first()?, *events.last()?);
-            let views: Vec<&&Known> = events
-                .iter()
-                .filter(|event| event.kind == "page_view")
-                .collect();
-            let purchases = events
-                .iter()
-                .filter(|event| event.kind == "purchase")
-                .count();
-            let revenue: f64 = events.iter().map(|event| event.amount).sum();
-            let duration = (last.ms - first.ms) as f64 / 1_000.0;
-            let (is_bounce, is_truncated) = (views.len() <= 1, n % 211 == 0);
-            let mut document = json!({
-                "session_id": id, "source": "open", "user_id": first.user,
-                "start": iso(first.ms), "end": iso(last.ms), "duration": duration,
-                "events": events.len(), "pages": views.len(),
-                "entry_page": views.first().map(|event| &event.path),
-                "exit_page": views.last().map(|event| &event.path),
-                "is_conversion": purchases > 0, "conversions": purchases, "revenue": revenue,
-                "bounce": i32::from(is_bounce), "truncated": is_truncated,
-            });
-            if let Some(referrer) = &first.referrer {
-                document["referrer"] = referrer.as_str().into();
-            }
-            Some(Session {
-                document,
-                duration,
-                is_bounce,
-                is_truncated,
-                referrer: first.referrer.clone(),
-            })
+    let sessions = by_id.into_iter().filter_map(|(id, mut events)| {
+        events.sort_by_key(|event| event.ms);
+        let (first, last) = (*events.first()?, *events.last()?);
+        let views: Vec<&&Known> = events
+            .iter()
+            .filter(|event| event.kind == "page_view")
+            .collect();
+        let purchases = events.iter().filter(|event| event.kind == "purchase");
+        let conversions = purchases.clone().count();
+        let duration = (last.ms - first.ms) as f64 / 1_000.0;
+        let is_bounce = events.len() == 1 && views.len() == 1;
+        let mut document = json!({
+            "session_id": id, "source": "open", "user_id": first.user,
+            "start": exact(first.ms), "end": exact(last.ms), "duration": duration,
+            "events": events.len(), "pages": views.len(),
+            "is_conversion": conversions > 0, "conversions": conversions,
+            "revenue": purchases.fold(0.0, |sum, event| sum + event.amount),
+            "bounce": i32::from(is_bounce),
         });
+        if let (Some(entry), Some(exit)) = (views.first(), views.last()) {
+            document["entry_page"] = entry.path.as_str().into();
+            document["exit_page"] = exit.path.as_str().into();
+        }
+        if let Some(referrer) = &first.referrer {
+            document["referrer"] = referrer.as_str().into();
+        }
+        Some(Session {
+            document,
+            duration,
+            is_bounce,
+            is_truncated: false,
+            referrer: first.referrer.clone(),
+        })
+    });
     sessions.collect()
+}
+
+/// Two sessions of machines that never end: nobody sends so many events here.
+pub(super) fn truncated(end_ms: i64) -> Vec<Session> {
+    let session = |n: i64| {
+        let duration = 600.0 + n as f64;
+        let document = json!({
+            "session_id": format!("machine-{n}"), "source": "open", "user_id": "machine",
+            "start": exact(end_ms - 600_000 - n * 1_000), "end": exact(end_ms), "duration": duration,
+            "events": 2_000, "pages": 2_000, "entry_page": "/", "exit_page": "/",
+            "is_conversion": false, "conversions": 0, "revenue": 0.0, "bounce": 0, "truncated": true,
+        });
+        Session {
+            document,
+            duration,
+            is_bounce: false,
+            is_truncated: true,
+            referrer: None,
+        }
+    };
+    (0..2).map(session).collect()
+}
+
+/// As documents write times: always with milliseconds.
+fn exact(ms: i64) -> String {
+    format!(
+        "{:.3}",
+        jiff::Timestamp::from_millisecond(ms).unwrap_or_default()
+    )
 }
 
 /// Some of everything that is refused on a usual day.
