@@ -1,21 +1,8 @@
 //! A session's document in its index.
 
-use crate::session::Session;
+use crate::session::{Absorbed, Session};
 use freshet_events::Timestamp;
-use serde::{Deserialize, Serialize};
-
-/// A document that is no session's any more: its session is part of another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Absorbed {
-    /// Its `_id`.
-    pub id: String,
-    /// The day it is filed under, `2026.11.25`.
-    pub day: String,
-    /// The version of its deletion: above every version it was written with.
-    pub version: u64,
-    /// The version of the session that absorbed it, when it did.
-    pub since: u64,
-}
+use serde::Serialize;
 
 /// A session's document: the whole of it, so that writing it again changes
 /// nothing. Of two versions the higher one knows more.

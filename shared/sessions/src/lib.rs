@@ -20,9 +20,9 @@ mod session;
 mod state;
 mod stored;
 
-pub use document::{Absorbed, SessionDocument};
+pub use document::SessionDocument;
 pub use event::{EventMark, SessionEvent, SessionKey};
-pub use session::Session;
+pub use session::{Absorbed, Session};
 pub use state::SessionState;
 pub use stored::StoredError;
 

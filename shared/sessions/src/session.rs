@@ -1,13 +1,26 @@
 //! One session: everything that is known of it, and how more is taken in.
 
-use crate::document::Absorbed;
 use crate::event::{EventMark, SessionEvent, SessionKey};
 use crate::{MAX_EVENTS, MAX_TEXT_BYTES, TRUNCATED_STEP_MS};
 use freshet_events::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// A place in the order of a session's events; the mark decides between events
 /// of the same millisecond, so that the order is the same everywhere.
 pub(crate) type Place = (Timestamp, EventMark);
+
+/// A document that is no session's any more: its session is part of another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Absorbed {
+    /// Its `_id`.
+    pub id: String,
+    /// The day it is filed under, `2026.11.25`.
+    pub day: String,
+    /// The version of its deletion: above every version it was written with.
+    pub version: u64,
+    /// The version of the session that absorbed it, when it did.
+    pub since: u64,
+}
 
 /// One session. Its fields are joins - minimum, maximum, union - of its events'.
 #[derive(Clone, PartialEq)]

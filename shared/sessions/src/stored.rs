@@ -1,9 +1,8 @@
 //! A state as text: JSON with the events' marks packed, and a version number
 //! in front, so that what an older release wrote is read by a newer one.
 
-use crate::document::Absorbed;
 use crate::event::EventMark;
-use crate::session::{Place, Session};
+use crate::session::{Absorbed, Place, Session};
 use crate::state::SessionState;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
