@@ -1,6 +1,6 @@
 //! `freshet provision`: what the Lambda does, from a shell.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use freshet_search::Auth;
 use provision::provision::provision;
@@ -24,7 +24,7 @@ pub struct Provision {
     /// Sign requests with the AWS credentials of this shell.
     #[arg(long)]
     sigv4: bool,
-    /// `OpenSearch` Dashboards, or none; beside the cluster without.
+    /// Where Dashboards answers; none skips it. By default _dashboards on the cluster.
     #[arg(long)]
     dashboards_url: Option<String>,
     /// What to do where the policy API or Dashboards is absent or refuses: fail, skip.
@@ -51,12 +51,27 @@ pub struct Provision {
     /// IAM role that may read the cluster's health.
     #[arg(long)]
     health_role_arn: Option<String>,
-    /// IAM roles that may read events and use Dashboards, by commas.
+    /// IAM roles that may read events and use Dashboards, separated by commas.
     #[arg(long, value_delimiter = ',')]
     analyst_role_arns: Vec<String>,
     /// Say what would change, and change nothing.
     #[arg(long)]
     dry_run: bool,
+}
+
+/// What failed, and its first cause; what lies between says the same again.
+fn in_one_sentence(error: &(dyn std::error::Error + 'static)) -> String {
+    let text = error.to_string();
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    let cause = cause.to_string();
+    if text.contains(&cause) {
+        text
+    } else {
+        format!("{text}: {cause}")
+    }
 }
 
 fn tiers(text: &str) -> Result<Tiers, String> {
@@ -92,7 +107,10 @@ impl Provision {
         let dashboards = DashboardsUrl::parse(self.dashboards_url.as_deref());
         let target = sign_in::connect(&self.url, &dashboards, auth)?;
         let dry_run = self.dry_run;
-        let report = provision(&target, &self.settings()).await?;
+        eprintln!("asking {} (it may take two minutes to come up) …", self.url);
+        let report = provision(&target, &self.settings())
+            .await
+            .map_err(|error| anyhow!(in_one_sentence(&error)))?;
         print!("{report}");
         if dry_run {
             println!("\nnothing was changed: this is what would be");
@@ -140,6 +158,20 @@ mod tests {
     #[test]
     fn without_arguments_it_is_the_articles() {
         assert_eq!(parse(&[]).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn an_error_is_one_sentence() {
+        let cause = std::io::Error::other("connection refused");
+        let error = anyhow::Error::new(cause)
+            .context("no answer")
+            .context("wait: no answer");
+        assert_eq!(
+            in_one_sentence(error.as_ref()),
+            "wait: no answer: connection refused"
+        );
+        let alone = std::io::Error::other("alone");
+        assert_eq!(in_one_sentence(&alone), "alone");
     }
 
     #[test]

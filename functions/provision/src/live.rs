@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// Settings that a live index takes; the others need a new one.
-const DYNAMIC: [&str; 4] = [
+const DYNAMIC: [&str; 5] = [
+    "index.gc_deletes",
     "index.refresh_interval",
     "index.number_of_replicas",
     "index.max_result_window",
@@ -111,9 +112,9 @@ impl Live {
         }
     }
 
-    /// Puts new fields where they may be written: on the write index, and on
-    /// every daily index, as a late event or a replay reaches older days. The
-    /// write index gets changed settings as well.
+    /// Puts new fields and changed settings where documents may be written: on
+    /// the write index, and on every daily index, as a late event or a replay
+    /// reaches older days.
     pub(crate) async fn bring_up_to_date(
         &self,
         cluster: &Cluster<'_>,
@@ -128,7 +129,7 @@ impl Live {
             if index.kind == Kind::Events && !is_written {
                 continue;
             }
-            let changes = index.changes(template, is_written);
+            let changes = index.changes(template);
             let step = format!("index {}", index.name);
             if let Some(mappings) = &changes.mappings {
                 let path = format!("{}/_mapping", index.name);
@@ -151,13 +152,11 @@ struct Changes {
 }
 
 impl LiveIndex {
-    fn changes(&self, template: &Value, with_settings: bool) -> Changes {
+    fn changes(&self, template: &Value) -> Changes {
         let wanted = mappings(template);
         let mut settings = settings_of(template);
         settings.retain(|key, value| {
-            with_settings
-                && DYNAMIC.contains(&key.as_str())
-                && self.settings.get(key) != Some(value)
+            DYNAMIC.contains(&key.as_str()) && self.settings.get(key) != Some(value)
         });
         Changes {
             mappings: (!mapping::covers(&self.mappings, wanted)).then(|| wanted.clone()),
@@ -249,7 +248,7 @@ mod tests {
             .unwrap()
             .remove(with_alias);
         let live = live(&json!({"clickstream-1": events})).unwrap();
-        let changes = live.indices[0].changes(&templates()[&Kind::Events], true);
+        let changes = live.indices[0].changes(&templates()[&Kind::Events]);
         assert_eq!(
             json!(changes.settings),
             json!({"index.refresh_interval": "5s", with_alias: "clickstream"})
