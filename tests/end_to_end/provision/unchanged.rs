@@ -82,7 +82,7 @@ async fn a_second_time_changes_nothing_and_two_at_once_both_succeed() -> Result<
         );
     }
 
-    // Only what differs is changed, on the template and on the live write index.
+    // Only what differs is changed, on the templates and on the live indices.
     let slower = Settings {
         refresh_interval: "7s".to_owned(),
         ..settings.clone()
@@ -90,8 +90,8 @@ async fn a_second_time_changes_nothing_and_two_at_once_both_succeed() -> Result<
     let report = node.provision(&slower).await?;
     let changes = node.changes();
     ensure!(
-        changes.len() == 4,
-        "three templates and the write index's settings: {changes:?}"
+        changes.len() == 6,
+        "three templates, and the settings of one live index of each kind: {changes:?}"
     );
     ensure!(
         report.outcome("template freshet-clickstream")
