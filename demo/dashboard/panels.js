@@ -145,7 +145,8 @@ function legendOf(names, width, { item, color }) {
   const pen = document.createElement("canvas").getContext("2d");
   pen.font = `${LEGEND_FONT}px ${getComputedStyle(document.body).fontFamily}`;
   const widths = names.map((name) => Math.ceil(pen.measureText(name).width) + item + 5 + after);
-  const rows = wrapped(widths, width - 2 * padding, gap);
+  // Somewhat less room than there is: a row too many leaves a gap, one too few is cut.
+  const rows = wrapped(widths, width - 2 * padding - 16, gap);
   return {
     height: 2 * padding + rows * 16 + (rows - 1) * gap,
     legend: { type: "plain", left: 0, width: width - 2 * padding, padding, itemGap: gap, itemWidth: item, itemHeight: item, textStyle: { color, fontSize: LEGEND_FONT, lineHeight: 16, padding: [0, after, 0, 0] } },
