@@ -18,6 +18,32 @@ export function written(value, format) {
   return new Intl.NumberFormat("en", { style, minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
 }
 
+/** A part of a whole in percent; what is there is never written as nothing, nor what is not all as all. */
+export function share(part, whole) {
+  const of = part / whole;
+  if (of > 0 && of < 0.001) return "<0.1%";
+  if (of > 0.999 && of < 1) return ">99.9%";
+  const digits = (of > 0 && of < 0.01) || (of > 0.99 && of < 1) ? "0.0%" : "0%";
+  return written(of, { id: "percent", params: { pattern: digits } });
+}
+
+/** Points that no line reaches, as none of their neighbours has a value. */
+export const lone = (points) => points.filter(([, value], n) => value !== null && (points[n - 1]?.[1] ?? null) === null && (points[n + 1]?.[1] ?? null) === null);
+
+/** How many rows things of these widths take, one after the other. */
+export function wrapped(widths, room, gap) {
+  let rows = widths.length > 0 ? 1 : 0;
+  let used = 0;
+  for (const width of widths) {
+    if (used > 0 && used + width > room) { rows += 1; used = 0; }
+    used += width + gap;
+  }
+  return rows;
+}
+
+/** How wide a number is, roughly and rather too much, in its font's size. */
+export const ems = (text) => [...text].reduce((all, letter) => all + (/[.,]/.test(letter) ? 0.32 : 0.63), 0);
+
 /** Numbers along an axis: short. */
 const short = (value) => new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 }).format(value);
 
@@ -112,24 +138,41 @@ function base(colors) {
   };
 }
 
-function overTime(panel, data, colors) {
+const LEGEND_FONT = 12;
+/** A legend that wraps, over or under a drawing: its options and its height. */
+function legendOf(names, width, { item, color }) {
+  const padding = 5, gap = 6, after = 8;
+  const pen = document.createElement("canvas").getContext("2d");
+  pen.font = `${LEGEND_FONT}px ${getComputedStyle(document.body).fontFamily}`;
+  const widths = names.map((name) => Math.ceil(pen.measureText(name).width) + item + 5 + after);
+  // Somewhat less room than there is: a row too many leaves a gap, one too few is cut.
+  const rows = wrapped(widths, width - 2 * padding - 16, gap);
+  return {
+    height: 2 * padding + rows * 16 + (rows - 1) * gap,
+    legend: { type: "plain", left: 0, width: width - 2 * padding, padding, itemGap: gap, itemWidth: item, itemHeight: item, textStyle: { color, fontSize: LEGEND_FONT, lineHeight: 16, padding: [0, after, 0, 0] } },
+  };
+}
+
+function overTime(panel, data, colors, { width }) {
   const lines = series(panel, data);
   const bars = panel.kind === "histogram";
   const clock = (ms) => new Date(ms).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
   const many = lines.length > 1 && panel.legend;
+  const { legend, height } = legendOf(lines.map(({ name }) => name), width, { item: 14, color: colors.soft });
+  const unit = panel.axis === "Seconds" ? " s" : "";
   return {
     ...base(colors),
-    grid: { left: 8, right: 12, top: many ? 40 : 20, bottom: 4, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
-    legend: many ? { type: "scroll", top: 4, left: 0, itemWidth: 14, itemHeight: 14, itemGap: 16, icon: "path://M0 4h14v6h-14z", textStyle: { color: colors.soft, fontSize: 12, lineHeight: 16 } } : { show: false },
+    grid: { left: 8, right: 12, top: many ? height + 14 : 20, bottom: 4, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
+    legend: many ? { ...legend, show: true, top: 0, icon: "path://M0 4h14v6h-14z" } : { show: false },
     xAxis: {
       type: "time", axisLine: { lineStyle: { color: colors.line } }, axisTick: { show: false }, splitLine: { show: false },
       axisLabel: { color: colors.soft, hideOverlap: true, formatter: clock, showMinLabel: false, showMaxLabel: false },
     },
-    yAxis: { type: "value", splitNumber: 4, axisLabel: { color: colors.soft, formatter: short }, splitLine: { lineStyle: { color: colors.faint } } },
+    yAxis: { type: "value", splitNumber: 4, axisLabel: { color: colors.soft, formatter: (value) => short(value) + unit }, splitLine: { lineStyle: { color: colors.faint } } },
     tooltip: { ...base(colors).tooltip, trigger: "axis", axisPointer: { type: bars ? "shadow" : "line", lineStyle: { color: colors.coast } }, order: "valueDesc",
       formatter: (items) => {
         const byName = new Map(items.map((item) => [item.seriesName, item]));
-        const text = [...byName.values()].map(({ marker, seriesName, value }) => `<br>${marker}${echarts.format.encodeHTML(seriesName)} <b>${written(value[1], lines.find(({ name }) => name === seriesName)?.format)}</b>`);
+        const text = [...byName.values()].map(({ marker, seriesName, value }) => `<br>${marker}${echarts.format.encodeHTML(seriesName)} <b>${written(value[1], lines.find(({ name }) => name === seriesName)?.format)}${value[1] === null ? "" : unit}</b>`);
         return `<b>${clock(items[0].value[0])}</b>${text.join("")}`;
       } },
     series: lines.flatMap(({ name, points }, n) => {
@@ -144,6 +187,7 @@ function overTime(panel, data, colors) {
       return [
         { ...line, ...area, id: name, data: area.stack || points.length < 3 ? points : points.slice(0, -1), lineStyle: { width: 2, color } },
         // The minute that is not over yet would look like a fall: it is dashed.
+        { ...common, id: `${name} lone`, type: "scatter", symbolSize: 7, data: area.stack || points.length < 3 ? [] : lone(points) },
         ...(area.stack || points.length < 3 ? [] : [{ ...line, id: `${name} now`, data: points.slice(-2), lineStyle: { width: 1.5, color, type: [3, 4], opacity: 0.75 } }]),
       ];
     }),
@@ -154,7 +198,7 @@ function bars(panel, data, colors) {
   const all = rows(panel, data);
   const isFunnel = buckets(panel)[0].type === "filters";
   const most = all[0]?.values[0].value || 1;
-  const label = (value, format) => (isFunnel ? `${written(value, format)}   ${written(value / most, { id: "percent", params: { pattern: "0%" } })}` : written(value, format));
+  const label = (value, format) => (isFunnel ? `${written(value, format)}   ${share(value, most)}` : written(value, format));
   return {
     ...base(colors),
     grid: { left: 4, right: isFunnel ? 92 : 62, top: 10, bottom: 2, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
@@ -172,18 +216,24 @@ function bars(panel, data, colors) {
   };
 }
 
-function slices(panel, data, colors) {
+function slices(panel, data, colors, { width, height }) {
   const all = rows(panel, data);
   const whole = all.reduce((sum, { values: [{ value }] }) => sum + value, 0) || 1;
-  const share = (value) => written(value / whole, { id: "percent", params: { pattern: "0%" } });
   const byName = new Map(all.map(({ names, values: [{ value }] }) => [names[0], value]));
+  const cut = (name) => (name.length > 22 ? `${name.slice(0, 21)}…` : name);
+  // Beside the ring the legend needs half of the card; where that is too narrow it goes below.
+  const below = width < 400;
+  const under = legendOf([...byName].map(([name, value]) => `${cut(name)}  ${share(value, whole)}`), width, { item: 10, color: colors.ink });
+  const room = below ? height - under.height - 10 : height;
+  const outer = Math.max(24, Math.min(0.41 * room * (below ? 1.15 : 1), 0.23 * width * (below ? 2 : 1)));
   return {
     ...base(colors),
-    legend: { type: "scroll", orient: "vertical", left: "50%", top: "middle", itemWidth: 10, itemHeight: 10, itemGap: 9, icon: "circle", textStyle: { color: colors.ink, fontSize: 12.5, rich: { share: { color: colors.soft, padding: [0, 0, 0, 6] } } },
-      formatter: (name) => `${name.length > 22 ? `${name.slice(0, 21)}…` : name}{share|${share(byName.get(name))}}` },
-    tooltip: { ...base(colors).tooltip, trigger: "item", formatter: ({ marker, name, value }) => `${marker}${echarts.format.encodeHTML(name)} <b>${written(value)}</b> (${share(value)})` },
+    legend: { icon: "circle", formatter: (name) => `${cut(name)}  {share|${share(byName.get(name), whole)}}`,
+      ...(below ? { ...under.legend, top: height - under.height } : { type: "scroll", orient: "vertical", left: "50%", top: "middle", width: "auto", padding: 5, itemWidth: 10, itemHeight: 10, itemGap: 9 }),
+      textStyle: { color: colors.ink, fontSize: below ? LEGEND_FONT : 12.5, lineHeight: 16, padding: below ? under.legend.textStyle.padding : 0, rich: { share: { color: colors.soft } } } },
+    tooltip: { ...base(colors).tooltip, trigger: "item", formatter: ({ marker, name, value }) => `${marker}${echarts.format.encodeHTML(name)} <b>${written(value)}</b> (${share(value, whole)})` },
     series: [{
-      id: "slices", type: "pie", animation: false, radius: ["52%", "82%"], center: ["25%", "50%"], label: { show: false }, itemStyle: { borderColor: colors.card, borderWidth: 2 }, emphasis: { scale: false },
+      id: "slices", type: "pie", animation: false, radius: [outer * 0.635, outer], center: [below ? "50%" : "25%", room / 2], label: { show: false }, itemStyle: { borderColor: colors.card, borderWidth: 2 }, emphasis: { scale: false },
       data: all.map(({ names, values: [{ value }] }) => ({ name: names[0], value })),
     }],
   };
@@ -220,7 +270,7 @@ export class Card {
     const known = panel.kind in CHARTS || panel.kind === "metric" || panel.kind === "table";
     if (!known || !metrics(panel).every((agg) => METRICS.includes(agg.type))) throw new Error(`${panel.id} has a kind or metric that the page does not draw`);
     this.panel = panel;
-    this.root = element("article", undefined, `card ${panel.kind === "vega" ? "map" : panel.kind}`);
+    this.root = element("article", undefined, `card ${panel.kind === "vega" ? "map" : panel.kind}${panel.legend && buckets(panel).length > 1 ? " split" : ""}`);
     this.root.id = panel.id;
     const { x, y, w, h } = panel.grid;
     this.root.style.gridArea = `${y + 1} / ${x + 1} / span ${h} / span ${w}`;
@@ -255,7 +305,7 @@ export class Card {
     // Made when it is first needed: before, it may have no size.
     this.chart ??= echarts.init(this.host, null, { renderer: "canvas" });
     this.host.setAttribute("aria-label", summary(this.panel, this.data));
-    this.chart.setOption(CHARTS[this.panel.kind](this.panel, this.data, palette()), { replaceMerge: ["series"] });
+    this.chart.setOption(CHARTS[this.panel.kind](this.panel, this.data, palette(), { width: this.chart.getWidth(), height: this.chart.getHeight() }), { replaceMerge: ["series"] });
   }
 
   #numbers(all) {
@@ -271,7 +321,7 @@ export class Card {
         return value;
       });
     }
-    this.shown.forEach((value, n) => { if (value.textContent !== texts[n]) value.textContent = texts[n]; });
+    this.shown.forEach((value, n) => { if (value.textContent !== texts[n]) { value.textContent = texts[n]; value.style.setProperty("--ems", ems(texts[n])); } });
   }
 
   #table(all) {

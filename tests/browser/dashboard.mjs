@@ -21,6 +21,7 @@ await withBrowser(pictures, async (tab) => {
   const screen = (width, height, mobile = false) => tab.call("Emulation.setDeviceMetricsOverride", { width, height, deviceScaleFactor: mobile ? 2 : 1, mobile });
   const theme = (value) => tab.call("Emulation.setEmulatedMedia", { features: [{ name: "prefers-color-scheme", value }] });
   const full = async (name, width, mobile) => {
+    await screen(width, 1200, mobile); // the page's height is that of this width
     await screen(width, await tab.evaluate("document.documentElement.scrollHeight"), mobile);
     await sleep(700); // charts take their new size, and settle
     await tab.picture(name);

@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 const text = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
 /** The page's own file: a module, though no package says so. */
 const load = (name) => import(`data:text/javascript,${encodeURIComponent(text(`demo/dashboard/${name}`))}`);
-const { rows, series, summary, written } = await load("panels.js");
+const { ems, lone, rows, series, share, summary, wrapped, written } = await load("panels.js");
 const { land } = await load("world.js");
 
 const MINUTE = 60_000;
@@ -31,6 +31,29 @@ test("a minute without events is 0 for a count and nothing for a percentile; the
   const of = (median, p95) => ({ values: [{ key: 50, value: median }, { key: 95, value: p95 }] });
   const lines = series({ kind: "line", aggs: [percentiles, minutes] }, found({ 2: { buckets: [{ key: MINUTE, doc_count: 1, 1: of(2, 3) }] } }));
   assert.deepEqual(lines.map(({ name, points }) => [name, points[0][1], points[1][1]]), [["p95", 3, null], ["median", 2, null]]);
+});
+
+test("a minute without neighbours is found, at the ends too", () => {
+  const of = (...values) => lone(values.map((value, n) => [n, value])).map(([n]) => n);
+  assert.deepEqual(of(1, null, 2, 3, null, 4, null, null, 0), [0, 5, 8]);
+  assert.deepEqual(of(1, 2), []);
+  assert.deepEqual(of(null, 1), [1]);
+});
+
+test("a share is never written as nothing if it is there, nor as all if it is not", () => {
+  const of = (part, whole) => share(part, whole);
+  assert.deepEqual([of(0, 9), of(1, 6002), of(6001, 6002), of(3, 1000), of(994, 1000), of(1, 3), of(9, 9)], ["0%", "<0.1%", ">99.9%", "0.3%", "99.4%", "33%", "100%"]);
+});
+
+test("a legend wraps when its row is full, and what is wider than a row has one", () => {
+  assert.equal(wrapped([], 100, 6), 0);
+  assert.equal(wrapped([47, 47], 100, 6), 1);
+  assert.equal(wrapped([47, 48], 100, 6), 2);
+  assert.equal(wrapped([130, 130, 20], 100, 6), 3);
+});
+
+test("a longer number is given less of the card for each digit", () => {
+  assert.ok(ems("123,463,979.50") > ems("1,234.50") && ems("11") > ems("1."));
 });
 
 test("a split line is one for each name", () => {

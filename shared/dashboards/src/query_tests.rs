@@ -46,6 +46,15 @@ fn a_count_with_a_filter_is_all_query() {
 }
 
 #[test]
+fn terms_may_come_rarest_first() {
+    let types = of("event-types").body["aggs"]["2"].clone();
+    assert_eq!(
+        types["terms"],
+        json!({"field": "event_type", "size": 50, "order": {"_count": "asc"}})
+    );
+}
+
+#[test]
 fn terms_by_a_metric_are_ordered_by_it() {
     let countries = of("countries").body["aggs"]["2"].clone();
     assert_eq!(countries["terms"]["order"], json!({"1": "desc"}));
