@@ -206,7 +206,7 @@ impl Sessions {
         now: Timestamp,
         deadline: Instant,
     ) -> Result<Versioned, Code> {
-        let deadline = deadline.min(Instant::now() + PATIENCE_WITH_OTHERS);
+        let others_until = deadline.min(Instant::now() + PATIENCE_WITH_OTHERS);
         let mut pause = Duration::from_millis(10);
         loop {
             let events = events.iter().copied();
@@ -234,7 +234,7 @@ impl Sessions {
             // Several write this key: not all at once again.
             pause = (pause * 2).min(LONGEST_PAUSE);
             let pause = pause.mul_f64(rand::random::<f64>());
-            if Instant::now() + pause >= deadline {
+            if Instant::now() + pause >= others_until {
                 return Err("sessions_contended");
             }
             sleep(pause).await;

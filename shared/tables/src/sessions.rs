@@ -29,8 +29,8 @@ const READS_AT_ONCE: usize = 4;
 /// How often keys that DynamoDB left unprocessed are asked for again.
 const UNPROCESSED_RETRIES: u32 = 3;
 /// Sessions are worth little waiting: events are indexed without them.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(3);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(8);
 
 type Item = HashMap<String, AttributeValue>;
 
