@@ -1,34 +1,15 @@
 //! A person with a browser walks through the shop, and every click is found.
 
-use crate::support::Bench;
+use crate::support::{Bench, browser};
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
-use std::path::Path;
-use std::process::Command;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_walk_through_the_shop_is_found_enriched() -> Result<()> {
     let bench = Bench::start("browser").await?;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let pictures = bench.stack.paths.state().join("pictures");
     std::fs::create_dir_all(&pictures)?;
-    let output = Command::new("node")
-        .arg("--experimental-websocket")
-        .arg(root.join("browser/walk.mjs"))
-        .args([
-            bench.stack.endpoints.shop_url.as_str(),
-            &pictures.display().to_string(),
-        ])
-        .output()
-        .context("node")?;
-    ensure!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let printed = String::from_utf8(output.stdout)?;
-    let walk: Value =
-        serde_json::from_str(printed.trim().lines().last().context("nothing printed")?)?;
+    let pictures = pictures.display().to_string();
+    let walk = browser("walk.mjs", &[&bench.stack.endpoints.shop_url, &pictures])?;
     let sent = walk["event_ids"].as_array().context("event_ids")?;
     ensure!(sent.len() >= 7, "{walk}");
     bench.settled_at(sent.len() as u64).await?;

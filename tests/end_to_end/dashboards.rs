@@ -4,7 +4,7 @@
 mod checks;
 mod truth;
 
-use crate::support::Bench;
+use crate::support::{Bench, browser};
 use anyhow::{Context as _, Result, ensure};
 use checks::{
     Answers, check_activity, check_quality, check_sessions, check_visitors, close, count,
@@ -12,8 +12,7 @@ use checks::{
 use freshet_dashboards::TimeRange;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use truth::{Known, MINUTE_MS};
 
 /// Data begins so long ago, and goes on for so long: into the future, as far as
@@ -250,21 +249,9 @@ fn draw(bench: &Bench, expected: &str) -> Result<Value> {
     let pictures = std::env::var_os("FRESHET_PICTURES")
         .map_or_else(|| bench.stack.paths.state().join("pictures"), PathBuf::from);
     std::fs::create_dir_all(&pictures)?;
-    let output = Command::new("node")
-        .arg("--experimental-websocket")
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("browser/dashboard.mjs"))
-        .arg(&bench.stack.endpoints.dashboard_url)
-        .arg(&pictures)
-        .arg(expected)
-        .output()
-        .context("node")?;
-    ensure!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
+    let (page, pictures) = (
+        &bench.stack.endpoints.dashboard_url,
+        pictures.display().to_string(),
     );
-    let printed = String::from_utf8(output.stdout)?;
-    Ok(serde_json::from_str(
-        printed.trim().lines().last().context("nothing printed")?,
-    )?)
+    browser("dashboard.mjs", &[page, &pictures, expected])
 }

@@ -7,7 +7,8 @@ use freshet::stack::{Ports, Stack, StackOptions};
 use freshet_local::fault::{FaultProxy, Seen, Verdict};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -262,6 +263,25 @@ impl Bench {
         }
         Ok(all)
     }
+}
+
+/// Runs one of `tests/browser/`'s scripts; what it prints last is JSON.
+pub(crate) fn browser(script: &str, arguments: &[&str]) -> Result<Value> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser");
+    let output = Command::new("node")
+        .arg("--experimental-websocket")
+        .arg(folder.join(script))
+        .args(arguments)
+        .output()
+        .context("node")?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let printed = String::from_utf8(output.stdout)?;
+    let last = printed.trim().lines().last().context("nothing printed")?;
+    Ok(serde_json::from_str(last)?)
 }
 
 fn state_folder(name: &str) -> PathBuf {

@@ -157,15 +157,15 @@ impl Handler {
         for (outcome, record) in outcomes.iter().zip(records) {
             match outcome {
                 ItemOutcome::Indexed | ItemOutcome::Duplicate => {}
-                ItemOutcome::Retry { code } if !stays_so(code) => {
-                    let first = unwritten.again.map_or(record, |first| first.min(record));
-                    unwritten.again = Some(first);
-                    last_code = Some(code.as_str());
-                }
-                // The events are indexed, and those behind them do not wait.
                 ItemOutcome::Retry { code } => {
-                    unwritten.refused += 1;
-                    last_code = Some(code);
+                    last_code = Some(code.as_str());
+                    // The events are indexed, and those behind them do not wait.
+                    if outcome.is_blocked() {
+                        unwritten.refused += 1;
+                    } else {
+                        let first = unwritten.again.map_or(record, |first| first.min(record));
+                        unwritten.again = Some(first);
+                    }
                 }
                 ItemOutcome::Rejected(rejection) => {
                     unwritten.refused += 1;
@@ -213,15 +213,6 @@ struct Unwritten {
     /// Those that the index will not take; the session's next event brings its
     /// document again.
     refused: usize,
-}
-
-/// Whether somebody must do something before this index takes documents. For
-/// events that is worth waiting for, for sessions it is not.
-fn stays_so(code: &str) -> bool {
-    matches!(
-        code,
-        "index_not_found_exception" | "index_closed_exception" | "cluster_block_exception"
-    )
 }
 
 /// The first record with an event that must be delivered again.

@@ -237,13 +237,10 @@ impl Refusals {
             })
             .collect();
         let outcomes = self.daily.write(&writes, deadline).await;
-        let noted = |outcome: &ItemOutcome| {
-            matches!(outcome, ItemOutcome::Indexed | ItemOutcome::Duplicate)
-        };
         let missing: usize = notes
             .iter()
             .zip(&outcomes)
-            .filter(|(_, outcome)| !noted(outcome))
+            .filter(|(_, outcome)| !outcome.is_there())
             .map(|(note, _)| note.count as usize)
             .sum();
         if missing > 0 {

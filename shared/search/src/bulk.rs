@@ -23,7 +23,27 @@ pub enum ItemOutcome {
     Rejected(Rejection),
 }
 
+/// Errors of an index that takes nothing until somebody does something about it.
+const BLOCKED: [&str; 3] = [
+    "index_not_found_exception",
+    "cluster_block_exception",
+    "index_closed_exception",
+];
+
 impl ItemOutcome {
+    /// Whether the index has it, or a newer version of it.
+    #[must_use]
+    pub const fn is_there(&self) -> bool {
+        matches!(self, Self::Indexed | Self::Duplicate)
+    }
+
+    /// Whether its index takes nothing until somebody does something about it:
+    /// what is not worth waiting for that need not be tried again.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        matches!(self, Self::Retry { code } if BLOCKED.contains(&code.as_str()))
+    }
+
     pub(crate) fn retry(code: &str) -> Self {
         Self::Retry {
             code: code.to_owned(),
@@ -116,10 +136,8 @@ fn outcome(result: &BulkResult<'_>) -> ItemOutcome {
         // Nothing there to delete.
         (404, _) if result.error.is_none() => ItemOutcome::Duplicate,
         // The cluster's state stands in the way, not the document.
-        (429 | 500.., _)
-        | (_, "index_not_found_exception" | "cluster_block_exception" | "index_closed_exception") => {
-            ItemOutcome::retry(kind)
-        }
+        (429 | 500.., _) => ItemOutcome::retry(kind),
+        (_, kind) if BLOCKED.contains(&kind) => ItemOutcome::retry(kind),
         _ => {
             let reason = result
                 .error
@@ -266,6 +284,8 @@ mod tests {
             (400, "index_closed_exception"),
         ] {
             assert_eq!(one(status, kind, ""), ItemOutcome::retry(kind));
+            let waits = matches!(status, 404 | 403 | 400);
+            assert_eq!(one(status, kind, "").is_blocked(), waits, "{kind}");
         }
         let rejected = one(
             400,
