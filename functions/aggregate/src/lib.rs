@@ -1,0 +1,1 @@
+//! Lambda on the stream, in tumbling windows: partials of panes, merged into windows.

@@ -1,0 +1,1 @@
+//! Lambda behind the HTTP API: reads what aggregate counted.

@@ -1,0 +1,1 @@
+//! Core: panes, mergeable summaries, windows and the aggregators over them.
