@@ -1,0 +1,450 @@
+//! The exact summary of a pane: which events were counted, of which users,
+//! under which keys.
+//!
+//! It is a set, and two are united: whatever was counted twice is in it once.
+
+use crate::bits::{BitReader, BitWriter, put_sorted, take_sorted};
+use crate::contribution::{Contribution, Kind, keys};
+use crate::observation::{EventHash, SessionHash, UserHash};
+use crate::stored::{Reader, StoredError, put_block, put_varint, unzigzag, zigzag};
+use std::collections::HashMap;
+use std::sync::Arc;
+use xxhash_rust::xxh3::Xxh3DefaultBuilder;
+
+/// Bits of a user's and of a session's hash that are kept. That two of 210,000
+/// are alike has a chance of 1 in 100.
+pub(crate) const HASH_BITS: u32 = 41;
+/// Bits of an event's hash that are kept: they tell apart the events of one
+/// user that are counted alike.
+pub(crate) const EVENT_BITS: u32 = 22;
+/// Bits that number a cell.
+const CELL_BITS: u32 = 64 - HASH_BITS;
+/// The most cells of a table.
+const MAX_CELLS: usize = 1 << CELL_BITS;
+
+const VERSION: u8 = 1;
+/// What a row and a cell cost in memory, about.
+const ROW_BYTES: usize = size_of::<Row>();
+const CELL_OVERHEAD_BYTES: usize = 64;
+
+/// One counted event, or one user that was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Row {
+    /// The user's hash, and in the lowest bits the cell's number.
+    pub(crate) user_and_cell: u64,
+    /// The event's hash; 0 in a cell that counts no events.
+    pub(crate) event: u32,
+    pub(crate) amount_micros: i64,
+}
+
+impl Row {
+    pub(crate) const fn user(&self) -> u64 {
+        self.user_and_cell >> CELL_BITS
+    }
+
+    const fn in_cell(self, cell: u32) -> Self {
+        Self {
+            user_and_cell: self.user() << CELL_BITS | cell as u64,
+            ..self
+        }
+    }
+
+    pub(crate) const fn cell(&self) -> usize {
+        // 23 bits.
+        #[allow(clippy::cast_possible_truncation)]
+        {
+            (self.user_and_cell & (MAX_CELLS as u64 - 1)) as usize
+        }
+    }
+}
+
+/// One session that was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SessionRow {
+    pub(crate) session: u64,
+    pub(crate) cell: u32,
+}
+
+/// The exact summary of a pane.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    cells: Cells,
+    rows: Vec<Row>,
+    sessions: Vec<SessionRow>,
+    /// How many rows and sessions are in order and without repetition.
+    sealed: (usize, usize),
+}
+
+/// Cells by number and numbers by cell.
+#[derive(Clone, Debug, Default)]
+struct Cells {
+    bytes: Vec<Arc<[u8]>>,
+    numbers: HashMap<Arc<[u8]>, u32, Xxh3DefaultBuilder>,
+    total_bytes: usize,
+}
+
+impl Cells {
+    fn number(&mut self, cell: &[u8]) -> Option<u32> {
+        if let Some(&number) = self.numbers.get(cell) {
+            return Some(number);
+        }
+        let number = u32::try_from(self.bytes.len())
+            .ok()
+            .filter(|&n| (n as usize) < MAX_CELLS)?;
+        let cell: Arc<[u8]> = cell.into();
+        self.total_bytes += cell.len() + CELL_OVERHEAD_BYTES;
+        self.bytes.push(Arc::clone(&cell));
+        self.numbers.insert(cell, number);
+        Some(number)
+    }
+}
+
+/// A table cannot number more cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a pane has more than {MAX_CELLS} combinations of values")]
+pub struct TableFull;
+
+impl Table {
+    /// Adds what an aggregator wants to count of an event.
+    pub(crate) fn add(
+        &mut self,
+        contribution: &Contribution,
+        event: EventHash,
+        user: UserHash,
+        session: SessionHash,
+    ) -> Result<(), TableFull> {
+        if !contribution.cell.is_empty() {
+            let cell = self.cells.number(&contribution.cell).ok_or(TableFull)?;
+            let user = user.0 >> (64 - HASH_BITS);
+            // 22 bits.
+            #[allow(clippy::cast_possible_truncation)]
+            let event = (event.0 >> (64 - EVENT_BITS)) as u32;
+            self.rows.push(Row {
+                user_and_cell: user << CELL_BITS | u64::from(cell),
+                event: if contribution.has_identity { event } else { 0 },
+                amount_micros: contribution.amount_micros,
+            });
+        }
+        if !contribution.session_cell.is_empty() {
+            let cell = self
+                .cells
+                .number(&contribution.session_cell)
+                .ok_or(TableFull)?;
+            self.sessions.push(SessionRow {
+                session: session.0 >> (64 - HASH_BITS),
+                cell,
+            });
+        }
+        Ok(())
+    }
+
+    /// Adds everything that `other` has.
+    ///
+    /// # Errors
+    /// [`TableFull`] if both together have too many cells; the table is then
+    /// as it was.
+    pub fn unite(&mut self, other: &Self) -> Result<(), TableFull> {
+        let numbers: Option<Vec<u32>> = other
+            .cells
+            .bytes
+            .iter()
+            .map(|cell| self.cells.number(cell))
+            .collect();
+        let numbers = numbers.ok_or(TableFull)?;
+        self.rows.extend(
+            other
+                .rows
+                .iter()
+                .map(|row| row.in_cell(numbers[row.cell()])),
+        );
+        self.sessions
+            .extend(other.sessions.iter().map(|row| SessionRow {
+                cell: numbers[row.cell as usize],
+                ..*row
+            }));
+        Ok(())
+    }
+
+    /// Puts rows in order and takes out what was added twice.
+    pub(crate) fn seal(&mut self) {
+        if self.sealed == (self.rows.len(), self.sessions.len()) {
+            return;
+        }
+        // The stable sort: it finds the runs that are in order already.
+        self.rows.sort();
+        self.rows.dedup_by_key(|row| (row.user_and_cell, row.event));
+        self.sessions.sort();
+        self.sessions.dedup();
+        self.sealed = (self.rows.len(), self.sessions.len());
+    }
+
+    /// Whether nothing was counted.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.sessions.is_empty()
+    }
+
+    /// What it takes in memory, about.
+    #[must_use]
+    pub const fn memory_bytes(&self) -> usize {
+        self.rows.len() * ROW_BYTES
+            + self.sessions.len() * size_of::<SessionRow>()
+            + self.cells.total_bytes
+    }
+
+    /// More than it takes when written, unless it is nearly empty.
+    #[must_use]
+    pub const fn encoded_bytes_at_most(&self) -> usize {
+        // 6 bytes of hash, 3 of the event, 3 of the cell, 9 of the amount are
+        // never all needed.
+        64 + self.rows.len() * 13 + self.sessions.len() * 8 + self.cells.total_bytes
+    }
+
+    pub(crate) fn rows(&self) -> &[Row] {
+        debug_assert_eq!(self.sealed.0, self.rows.len(), "sealed");
+        &self.rows
+    }
+
+    pub(crate) fn sessions(&self) -> &[SessionRow] {
+        debug_assert_eq!(self.sealed.1, self.sessions.len(), "sealed");
+        &self.sessions
+    }
+
+    pub(crate) fn cells(&self) -> &[Arc<[u8]>] {
+        &self.cells.bytes
+    }
+
+    /// The table's bytes, in form 1:
+    ///
+    /// | part | as |
+    /// |---|---|
+    /// | form | one byte |
+    /// | cells, the most frequent first | count, block of (length, bytes) |
+    /// | distinct users | sorted hashes, gaps in Golomb-Rice code |
+    /// | rows of each user | unary |
+    /// | cell of each row | one to three blocks, the lowest byte first |
+    /// | event of each row that has one | 22 bits |
+    /// | amount of each row that has one | block of zigzag varints |
+    /// | sessions by cell | count, then cell and sorted hashes |
+    #[must_use]
+    pub fn encode(&mut self) -> Vec<u8> {
+        self.seal();
+        let (order, renumbered) = self.cells_by_frequency();
+        let mut bytes = Vec::with_capacity(self.rows.len() * 8 + 64);
+        bytes.push(VERSION);
+        let mut cells = Vec::new();
+        for &cell in &order {
+            put_varint(&mut cells, self.cells.bytes[cell].len() as u64);
+            cells.extend_from_slice(&self.cells.bytes[cell]);
+        }
+        put_varint(&mut bytes, order.len() as u64);
+        put_block(&mut bytes, &cells);
+
+        // In the order of the new numbers, so that equal tables have equal bytes.
+        let mut rows: Vec<Row> = self
+            .rows
+            .iter()
+            .map(|row| row.in_cell(renumbered[row.cell()]))
+            .collect();
+        rows.sort();
+        let by_user = || rows.chunk_by(|a, b| a.user() == b.user());
+        let users: Vec<u64> = by_user().map(|rows| rows[0].user()).collect();
+        put_sorted(&mut bytes, &users);
+        let mut counts = BitWriter::new(&mut bytes);
+        for rows in by_user() {
+            counts.put_unary(rows.len() as u64 - 1);
+        }
+        counts.finish();
+
+        let traits: Vec<CellTraits> = order
+            .iter()
+            .map(|&c| CellTraits::of(&self.cells.bytes[c]))
+            .collect();
+        for plane in 0..planes(order.len()) {
+            // One byte of the number.
+            #[allow(clippy::cast_possible_truncation)]
+            let plane: Vec<u8> = rows
+                .iter()
+                .map(|row| (row.cell() >> (8 * plane)) as u8)
+                .collect();
+            put_block(&mut bytes, &plane);
+        }
+        let mut amounts = Vec::new();
+        let mut events = BitWriter::new(&mut bytes);
+        for row in &rows {
+            let traits = &traits[row.cell()];
+            if traits.has_identity {
+                events.put(u64::from(row.event), EVENT_BITS as u8);
+            }
+            if traits.has_amount {
+                put_varint(&mut amounts, zigzag(row.amount_micros));
+            }
+        }
+        events.finish();
+        put_block(&mut bytes, &amounts);
+
+        let mut by_cell: Vec<Vec<u64>> = vec![Vec::new(); order.len()];
+        for row in &self.sessions {
+            by_cell[renumbered[row.cell as usize] as usize].push(row.session);
+        }
+        put_varint(
+            &mut bytes,
+            by_cell
+                .iter()
+                .filter(|sessions| !sessions.is_empty())
+                .count() as u64,
+        );
+        for (cell, sessions) in by_cell.iter().enumerate().filter(|(_, s)| !s.is_empty()) {
+            put_varint(&mut bytes, cell as u64);
+            put_sorted(&mut bytes, sessions);
+        }
+        bytes
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote.
+    ///
+    /// # Errors
+    /// [`StoredError`] if it did not.
+    pub fn decode(bytes: &[u8]) -> Result<Self, StoredError> {
+        let mut reader = Reader::new(bytes);
+        let version = reader.byte()?;
+        if version != VERSION {
+            return Err(StoredError::Version(version));
+        }
+        let mut table = Self::default();
+        let count = reader.length()?;
+        let block = reader.block()?;
+        let mut cells = Reader::new(&block);
+        let mut traits = Vec::new();
+        for number in 0..count {
+            let length = cells.length()?;
+            let cell = cells.skip(length)?;
+            keys(cell)?;
+            traits.push(CellTraits::of(cell));
+            if table.cells.number(cell).map(|n| n as usize) != Some(number) {
+                return Err(StoredError::Damaged);
+            }
+        }
+
+        let users = take_sorted(&mut reader)?;
+        let mut bits = BitReader::new(reader.rest());
+        for &user in &users {
+            if user >> HASH_BITS != 0 {
+                return Err(StoredError::Damaged);
+            }
+            for _ in 0..=bits.unary()? {
+                table.rows.push(Row {
+                    user_and_cell: user << CELL_BITS,
+                    event: 0,
+                    amount_micros: 0,
+                });
+            }
+        }
+        let used = bits.bytes_used();
+        reader.skip(used)?;
+
+        for plane in 0..planes(count) {
+            let numbers = reader.block()?;
+            if numbers.len() != table.rows.len() {
+                return Err(StoredError::Damaged);
+            }
+            for (row, number) in table.rows.iter_mut().zip(numbers) {
+                row.user_and_cell |= u64::from(number) << (8 * plane);
+            }
+        }
+        if table.rows.iter().any(|row| row.cell() >= count) {
+            return Err(StoredError::Damaged);
+        }
+        let mut events = BitReader::new(reader.rest());
+        for row in table
+            .rows
+            .iter_mut()
+            .filter(|row| traits[row.cell()].has_identity)
+        {
+            // 22 bits.
+            #[allow(clippy::cast_possible_truncation)]
+            {
+                row.event = events.take(EVENT_BITS as u8)? as u32;
+            }
+        }
+        let used = events.bytes_used();
+        reader.skip(used)?;
+        let block = reader.block()?;
+        let mut amounts = Reader::new(&block);
+        for row in table
+            .rows
+            .iter_mut()
+            .filter(|row| traits[row.cell()].has_amount)
+        {
+            row.amount_micros = unzigzag(amounts.varint()?);
+        }
+
+        for _ in 0..reader.length()? {
+            let cell = u32::try_from(reader.varint()?).map_err(|_| StoredError::Damaged)?;
+            if cell as usize >= count {
+                return Err(StoredError::Damaged);
+            }
+            let sessions = take_sorted(&mut reader)?;
+            table.sessions.extend(
+                sessions
+                    .into_iter()
+                    .map(|session| SessionRow { session, cell }),
+            );
+        }
+        table.seal();
+        Ok(table)
+    }
+
+    /// Cells that are in use, the most frequent first, and each cell's place there.
+    fn cells_by_frequency(&self) -> (Vec<usize>, Vec<u32>) {
+        let mut uses = vec![0_usize; self.cells.bytes.len()];
+        for row in &self.rows {
+            uses[row.cell()] += 1;
+        }
+        for row in &self.sessions {
+            uses[row.cell as usize] += 1;
+        }
+        let mut order: Vec<usize> = (0..uses.len()).filter(|&cell| uses[cell] > 0).collect();
+        order.sort_by(|&a, &b| {
+            uses[b]
+                .cmp(&uses[a])
+                .then_with(|| self.cells.bytes[a].cmp(&self.cells.bytes[b]))
+        });
+        let mut renumbered = vec![0; uses.len()];
+        for (place, &cell) in (0_u32..).zip(&order) {
+            renumbered[cell] = place;
+        }
+        (order, renumbered)
+    }
+}
+
+/// What the rows of a cell hold.
+pub(crate) struct CellTraits {
+    pub(crate) has_identity: bool,
+    pub(crate) has_amount: bool,
+}
+
+impl CellTraits {
+    pub(crate) fn of(cell: &[u8]) -> Self {
+        // Cells are made by `Contribution`, or were checked when they were read.
+        let keys = keys(cell).unwrap_or_default();
+        let any = |kind| keys.iter().any(|key| key.kind == kind);
+        Self {
+            has_identity: any(Kind::Events) || any(Kind::Amount),
+            has_amount: any(Kind::Amount),
+        }
+    }
+}
+
+/// Bytes that number `cells` cells.
+const fn planes(cells: usize) -> usize {
+    match cells {
+        0..=0x100 => 1,
+        0x101..=0x1_0000 => 2,
+        _ => 3,
+    }
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;
