@@ -6,6 +6,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -46,6 +47,6 @@ pub(crate) fn s(text: impl Into<String>) -> AttributeValue {
 }
 
 /// A number as an attribute.
-pub(crate) fn n(number: impl ToString) -> AttributeValue {
+pub(crate) fn n(number: impl Display + Copy) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }

@@ -9,6 +9,8 @@ mod error;
 mod item;
 mod results;
 mod sessions;
+#[cfg(test)]
+mod stand_in;
 
 pub use error::TableError;
 pub use results::{

@@ -246,8 +246,11 @@ impl ResultTable {
     ) -> Result<Page, TableError> {
         let (from, to) = bounds(from_end, to_end.min(after.unwrap_or(i64::MAX)));
         let mut page = Page::default();
+        if from > to {
+            return Ok(page);
+        }
         let (mut bytes, mut start_key) = (0, None);
-        while from <= to {
+        loop {
             let missing = limit.saturating_sub(page.slots.len()) + 1;
             let request = self
                 .client
@@ -275,10 +278,9 @@ impl ResultTable {
             }
             start_key = answer.last_evaluated_key.filter(|key| !key.is_empty());
             if start_key.is_none() {
-                break;
+                return Ok(page);
             }
         }
-        Ok(page)
     }
 }
 

@@ -1,36 +1,13 @@
 use super::*;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
+use crate::stand_in::{aws, on};
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use freshet_events::Timestamp;
 use freshet_sessions::{EventMark, SessionEvent, SessionPolicy};
 use serde_json::{Value, json};
-use wiremock::matchers::header;
-use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+use wiremock::{MockServer, ResponseTemplate};
 
 fn table(server: &MockServer) -> SessionTable {
-    let aws = SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(aws_sdk_dynamodb::config::SharedCredentialsProvider::new(
-            Credentials::new("test", "test", None, None, "test"),
-        ))
-        .endpoint_url(server.uri())
-        .retry_config(RetryConfig::disabled())
-        .build();
-    SessionTable::new(&aws, "sessions")
-}
-
-async fn on(
-    server: &MockServer,
-    operation: &str,
-    respond: impl Fn(&Request) -> ResponseTemplate + Send + Sync + 'static,
-) {
-    Mock::given(header(
-        "x-amz-target",
-        format!("DynamoDB_20120810.{operation}"),
-    ))
-    .respond_with(respond)
-    .mount(server)
-    .await;
+    SessionTable::new(&aws(server, RetryConfig::disabled()), "sessions")
 }
 
 fn key(n: usize) -> SessionKey {
