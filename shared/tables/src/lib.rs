@@ -1,9 +1,20 @@
 //! Adapter: state in DynamoDB, written under conditions only.
 //!
-//! [`SessionTable`] keeps the sessions of each key. Nothing is ever read,
-//! changed and written back unguarded: a write says which revision it is based
-//! on, and a writer that was overtaken gets what the faster one wrote.
+//! [`SessionTable`] keeps the sessions of each key, [`ResultTable`] what was
+//! counted in each slot. Nothing is ever read, changed and written back
+//! unguarded: a write says which revision it is based on, and a writer that
+//! was overtaken learns of it.
 
+mod error;
+mod item;
+mod results;
 mod sessions;
+#[cfg(test)]
+mod stand_in;
 
-pub use sessions::{Saved, SessionTable, TableError, Versioned};
+pub use error::TableError;
+pub use results::{
+    MAX_BODY_BYTES, MAX_PAGE_BYTES, MAX_STORED_BODY_BYTES, Page, Put, ResultTable, SlotResult,
+    Stored,
+};
+pub use sessions::{Saved, SessionTable, Versioned};

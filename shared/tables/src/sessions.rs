@@ -7,20 +7,18 @@
 //! | `sessions` (S) | [`SessionState::to_text`] |
 //! | `expires_at` (N) | TTL in seconds since 1970; only cleans up |
 
+use crate::TableError;
+use crate::item::{Item, attribute, client, number};
 use aws_config::SdkConfig;
-use aws_config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::http::HttpResponse;
-use aws_sdk_dynamodb::error::{BoxError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure,
 };
-use freshet_sessions::{SessionKey, SessionState, StoredError};
+use freshet_sessions::{SessionKey, SessionState};
 use futures::{StreamExt as _, TryStreamExt as _};
 use std::collections::HashMap;
 use std::time::Duration;
-use thiserror::Error;
 
 /// Keys that one `BatchGetItem` may ask for.
 const BATCH_KEYS: usize = 100;
@@ -31,83 +29,6 @@ const UNPROCESSED_RETRIES: u32 = 3;
 /// Sessions are worth little waiting: events are indexed without them.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(8);
-
-type Item = HashMap<String, AttributeValue>;
-
-/// Why the table gave or took nothing.
-#[derive(Debug, Error)]
-pub enum TableError {
-    /// It does not answer, or refuses.
-    #[error("the session table is not available: {reason}")]
-    Unavailable {
-        /// The service's code and message, or what the connection failed of.
-        /// (The whole error would print the answer, which may hold an item.)
-        reason: String,
-        /// The SDK's error.
-        #[source]
-        source: BoxError,
-    },
-    /// It answers, but takes no more at the moment.
-    #[error("the session table is throttled")]
-    Throttled,
-    /// It does not take this item.
-    #[error("the session table refuses an item: {reason}")]
-    Refused {
-        /// The service's code and message.
-        reason: String,
-    },
-    /// An item is not one that this or an older release wrote.
-    #[error("an item of the session table cannot be read: {0}")]
-    Item(#[source] StoredError),
-    /// An item lacks an attribute.
-    #[error("an item of the session table has no {0}")]
-    Attribute(&'static str),
-}
-
-impl TableError {
-    /// The stable code.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Unavailable { .. } => "sessions_unavailable",
-            Self::Throttled => "sessions_throttled",
-            Self::Refused { .. } => "sessions_refused",
-            Self::Item(_) | Self::Attribute(_) => "sessions_unreadable",
-        }
-    }
-
-    /// Whether it is about the table, not about one item.
-    #[must_use]
-    pub const fn is_outage(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
-    }
-
-    fn of<E>(error: SdkError<E, HttpResponse>) -> Self
-    where
-        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-    {
-        let Some(answer) = error.as_service_error() else {
-            return Self::Unavailable {
-                reason: DisplayErrorContext(&error).to_string(),
-                source: error.into(),
-            };
-        };
-        let code = answer.code().unwrap_or("an answer without a code");
-        let reason = format!("{code} {}", answer.message().unwrap_or_default());
-        match code {
-            "ProvisionedThroughputExceededException"
-            | "ThrottlingException"
-            | "RequestLimitExceeded" => Self::Throttled,
-            "ValidationException" | "ItemCollectionSizeLimitExceededException" => {
-                Self::Refused { reason }
-            }
-            _ => Self::Unavailable {
-                reason,
-                source: error.into(),
-            },
-        }
-    }
-}
 
 /// A state and the revision it was read or written as; 0 is not yet stored.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -138,15 +59,8 @@ impl SessionTable {
     /// The table `name`.
     #[must_use]
     pub fn new(aws: &SdkConfig, name: impl Into<String>) -> Self {
-        let timeouts = TimeoutConfig::builder()
-            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-            .operation_timeout(OPERATION_TIMEOUT)
-            .build();
-        let config = aws_sdk_dynamodb::config::Builder::from(aws)
-            .timeout_config(timeouts)
-            .build();
         Self {
-            client: Client::from_conf(config),
+            client: client(aws, ATTEMPT_TIMEOUT, OPERATION_TIMEOUT),
             name: name.into(),
         }
     }
@@ -260,24 +174,11 @@ fn backoff(attempt: u32) -> Duration {
     Duration::from_millis(50 << attempt.min(6)).mul_f64(rand::random::<f64>())
 }
 
-fn attribute<'i, T>(
-    item: &'i Item,
-    name: &'static str,
-    read: impl Fn(&'i AttributeValue) -> Result<T, &'i AttributeValue>,
-) -> Result<T, TableError> {
-    item.get(name)
-        .and_then(|value| read(value).ok())
-        .ok_or(TableError::Attribute(name))
-}
-
 fn versioned(item: &Item) -> Result<Versioned, TableError> {
-    let revision = attribute(item, "revision", AttributeValue::as_n)?;
     let text = attribute(item, "sessions", AttributeValue::as_s)?;
     Ok(Versioned {
-        revision: revision
-            .parse()
-            .map_err(|_| TableError::Attribute("revision"))?,
-        state: SessionState::from_text(text).map_err(TableError::Item)?,
+        revision: number(item, "revision")?,
+        state: SessionState::from_text(text).map_err(TableError::item)?,
     })
 }
 

@@ -1,36 +1,13 @@
 use super::*;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
+use crate::stand_in::{aws, on};
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use freshet_events::Timestamp;
 use freshet_sessions::{EventMark, SessionEvent, SessionPolicy};
 use serde_json::{Value, json};
-use wiremock::matchers::header;
-use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+use wiremock::{MockServer, ResponseTemplate};
 
 fn table(server: &MockServer) -> SessionTable {
-    let aws = SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(aws_sdk_dynamodb::config::SharedCredentialsProvider::new(
-            Credentials::new("test", "test", None, None, "test"),
-        ))
-        .endpoint_url(server.uri())
-        .retry_config(RetryConfig::disabled())
-        .build();
-    SessionTable::new(&aws, "sessions")
-}
-
-async fn on(
-    server: &MockServer,
-    operation: &str,
-    respond: impl Fn(&Request) -> ResponseTemplate + Send + Sync + 'static,
-) {
-    Mock::given(header(
-        "x-amz-target",
-        format!("DynamoDB_20120810.{operation}"),
-    ))
-    .respond_with(respond)
-    .mount(server)
-    .await;
+    SessionTable::new(&aws(server, RetryConfig::disabled()), "sessions")
 }
 
 fn key(n: usize) -> SessionKey {
@@ -112,12 +89,12 @@ async fn a_table_that_answers_nothing_useful_is_an_error() {
     assert!(!error.is_outage());
     server.reset().await; // 404 from here on
     let error = table(&server).load(&[key(1)]).await.unwrap_err();
-    assert!(error.is_outage() && error.code() == "sessions_unavailable");
+    assert!(error.is_outage() && error.code() == "table_unavailable");
     let error = table(&server)
         .save(&key(1), 0, &state(1), 5)
         .await
         .unwrap_err();
-    assert_eq!(error.code(), "sessions_unavailable");
+    assert_eq!(error.code(), "table_unavailable");
 }
 
 #[tokio::test]
@@ -173,12 +150,12 @@ async fn an_item_that_is_odd_or_refused_stands_for_itself() {
     let table = table(&server);
     let mut loaded = table.load(&[key(1), key(2), key(3)]).await.unwrap();
     let newer = loaded.remove(&key(1)).unwrap().unwrap_err();
-    assert!(!newer.is_outage() && newer.code() == "sessions_unreadable");
+    assert!(!newer.is_outage() && newer.code() == "item_unreadable");
     assert_eq!(loaded.remove(&key(2)).unwrap().unwrap().revision, 4);
     assert!(loaded.is_empty());
     let refused = table.save(&key(1), 0, &state(1), 5).await.unwrap_err();
     assert!(
-        !refused.is_outage() && refused.code() == "sessions_refused",
+        !refused.is_outage() && refused.code() == "table_refused",
         "{refused}"
     );
 }
