@@ -82,7 +82,7 @@ impl TableError {
         matches!(self, Self::Unavailable { .. })
     }
 
-    fn of<E>(error: SdkError<E, HttpResponse>) -> Self
+    pub(crate) fn of<E>(error: SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
