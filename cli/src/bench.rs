@@ -14,7 +14,7 @@ use bytes::Bytes;
 use clap::Args;
 use collect::prepare::{Prepared, Sender, prepare};
 use collect::request::Request;
-use enrich::envelope::Batch;
+use freshet_edge::records::Batch;
 use freshet_enrichment::{Enricher, geo::Geo, user_agent::UserAgents};
 use freshet_events::{Limits, Timestamp};
 use freshet_local::function::{Function, FunctionConfig};

@@ -1,2 +1,36 @@
-//! The bootstrap.
-fn main() {}
+//! The bootstrap: telemetry, configuration, lookups, clients, run.
+
+use aggregate::config::Config;
+use aggregate::handler::Handler;
+use anyhow::Context as _;
+use freshet_enrichment::{Enricher, geo::Geo, user_agent::UserAgents};
+use freshet_tables::{ChainTable, ResultTable};
+use freshet_windows::Registry;
+use lambda_runtime::{LambdaEvent, service_fn};
+use serde_json::value::RawValue;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let config = Config::from_env().context("the configuration is wrong")?;
+    freshet_telemetry::init(&config.log_level);
+    let regexes =
+        std::fs::read(&config.ua_regexes_path).context("the user-agent regexes cannot be read")?;
+    let enricher = Enricher::new(
+        UserAgents::from_yaml(&regexes)?,
+        Geo::open(&config.geoip_paths)?,
+    );
+    let aws = aws_config::from_env().load().await;
+    let handler = &Handler::new(
+        enricher,
+        Registry::builtin(),
+        ChainTable::new(&aws, &config.table),
+        ResultTable::new(&aws, &config.table),
+        &config,
+    );
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Box<RawValue>>| async move {
+        let answer = handler.handle(event.payload.get()).await?;
+        Ok::<_, lambda_runtime::Error>(answer)
+    }))
+    .await
+    .map_err(|error| anyhow::anyhow!(error))
+}

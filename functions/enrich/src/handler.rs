@@ -1,11 +1,12 @@
 //! From the batch to the index, and back to what must be delivered again.
 
-use crate::envelope::{Answer, Batch};
+use crate::answer::Answer;
 use crate::prepare::Prepared;
 use crate::refused::{Refusals, Refused};
 use crate::sessions::{Meeting, Met, Sessions};
 use crate::tally::Tally;
 use freshet_deadletters::DeadLetterStore;
+use freshet_edge::records::Batch;
 use freshet_edge::{answer_by, now};
 use freshet_enrichment::Enricher;
 use freshet_search::{DailyIndices, DailyWrite, IndexRequest, Indexer, ItemOutcome, Write};

@@ -1,12 +1,12 @@
 //! Lambda on the stream: unpack, enrich, bulk-index, sort every item's outcome.
 //!
-//! [`envelope`] reads what the event source mapping hands over, record by
-//! record; [`prepare`] is everything between that and the `_bulk` request,
-//! without I/O; [`sessions`] tells the events of their sessions; [`handler`]
-//! ties all to the indices and the dead letters.
+//! [`prepare`] is everything between the batch of records and the `_bulk`
+//! request, without I/O; [`sessions`] tells the events of their sessions;
+//! [`handler`] ties all to the indices and the dead letters; [`answer`] is what
+//! must be delivered again.
 
+pub mod answer;
 pub mod config;
-pub mod envelope;
 pub mod handler;
 pub mod prepare;
 mod refused;

@@ -1,7 +1,7 @@
 //! Everything between the envelope and the `_bulk` request, without I/O.
 
-use crate::envelope::Batch;
 use freshet_deadletters::object::EventPlace;
+use freshet_edge::records::Batch;
 use freshet_enrichment::{Document, Enricher};
 use freshet_events::wire::{Contents, Position, RecordError};
 use freshet_events::{Code, Notice, Rejection, Stage, Timestamp};

@@ -2,10 +2,10 @@
 //! payload, and a line without it for the data-quality dashboard. Of those
 //! that the collector refused there is a notice, and only the line.
 
-use crate::envelope::Batch;
 use crate::prepare::{Enriched, Noticed, Prepared, Unreadable};
 use freshet_deadletters::DeadLetterStore;
 use freshet_deadletters::object::{self, REJECTED, RejectedItem, UNDECODABLE, UndecodableItem};
+use freshet_edge::records::Batch;
 use freshet_events::{Rejection, Stage, Timestamp};
 use freshet_search::{DailyIndices, DailyWrite, ItemOutcome, Write};
 use serde::Serialize;

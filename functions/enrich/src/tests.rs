@@ -1,4 +1,4 @@
-use crate::envelope::{Answer, Batch, SequenceNumber};
+use crate::answer::Answer;
 use crate::handler::{Handler, Stores};
 use crate::prepare::Prepared;
 use crate::sessions::{self, Sessions};
@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use freshet_deadletters::DeadLetterStore;
 use freshet_deadletters::object::{self, RejectedItem, UndecodableItem};
+use freshet_edge::records::{Batch, SequenceNumber};
 use freshet_enrichment::{Enricher, geo::Geo, user_agent::UserAgents};
 use freshet_events::{Notice, Timestamp, wire};
 use freshet_search::{Auth, BulkLimits, DailyIndices, Indexer, Search};

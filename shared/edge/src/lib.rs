@@ -1,5 +1,8 @@
-//! Adapter: what every function reads at its edge - its environment variables,
-//! the clock and its deadline. The core gets all of them as arguments.
+//! Adapter: what functions read at their edge - their environment variables,
+//! the clock, their deadline, and the [`records`] of a stream. The core gets
+//! all of them as arguments.
+
+pub mod records;
 
 use freshet_events::Timestamp;
 use std::fmt::Display;
@@ -92,6 +95,11 @@ impl Variables {
                 });
                 words[0].1
             })
+    }
+
+    /// Notes what is wrong with variables that are good each by itself.
+    pub fn wrong(&mut self, what: impl Into<String>) {
+        self.wrong.push(what.into());
     }
 
     /// `value`, if nothing was wrong.

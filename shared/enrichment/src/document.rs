@@ -1,5 +1,6 @@
 //! An event becomes a searchable document.
 
+use crate::facets::{self, AMOUNT, text};
 use crate::geo::{Geo, Place};
 use crate::page_url;
 use crate::user_agent::{ParsedUserAgent, UserAgents};
@@ -57,8 +58,8 @@ impl std::fmt::Debug for Document {
 /// Turns events into documents. It is shared by all threads of a function and
 /// lives as long as the process, so that its caches stay warm.
 pub struct Enricher {
-    user_agents: UserAgents,
-    geo: Geo,
+    pub(crate) user_agents: UserAgents,
+    pub(crate) geo: Geo,
 }
 
 impl Enricher {
@@ -239,26 +240,9 @@ impl<'a> SortedMetadata<'a> {
         self.known(name).and_then(text)
     }
 
-    /// `amount` as a finite number, be it written as a number or as text; 0 otherwise.
+    /// `amount`, or 0.
     fn amount(&self) -> f64 {
-        self.known("amount")
-            .and_then(|value| match text(value) {
-                Some(text) => text.trim().parse().ok(),
-                None => value.get().parse().ok(),
-            })
-            .filter(|amount: &f64| amount.is_finite())
-            .unwrap_or(0.0)
-    }
-}
-
-/// A JSON string's text; `None` for other values.
-fn text(value: &RawValue) -> Option<Cow<'_, str>> {
-    let json = value.get();
-    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') {
-        serde_json::from_str(json).ok().map(Cow::Owned)
-    } else {
-        Some(Cow::Borrowed(inner))
+        self.known(AMOUNT).and_then(facets::amount).unwrap_or(0.0)
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod countries;
 pub mod document;
+mod facets;
 pub mod geo;
 pub mod page_url;
 pub mod restore;

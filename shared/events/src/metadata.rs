@@ -120,6 +120,14 @@ impl<'a> Metadata<'a> {
         entries
     }
 
+    /// The value under a key of the object itself, as JSON text.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&RawValue> {
+        let mut reader = serde_json::Deserializer::from_str(&self.json);
+        // Cannot fail: the text was checked when it was taken.
+        reader.deserialize_map(ValueOf(key)).ok().flatten()
+    }
+
     /// Adds text under keys that are absent or null; keys that the client
     /// filled stay.
     pub fn fill(&mut self, additions: &[(&str, &str)]) {
@@ -164,6 +172,29 @@ fn push_json_string(out: &mut String, text: &str) {
 impl fmt::Debug for Metadata<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Metadata({} bytes)", self.json.len())
+    }
+}
+
+/// Finds one key's value.
+struct ValueOf<'k>(&'k str);
+
+impl<'de> Visitor<'de> for ValueOf<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(Key(key)) = map.next_key()? {
+            if key == self.0 {
+                found = Some(map.next_value()?);
+            } else {
+                map.next_value::<serde::de::IgnoredAny>()?;
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -131,8 +131,9 @@ pub(crate) struct Listed {
 }
 
 impl Manifest {
-    /// The binary form.
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+    /// The binary form: its pieces and what it left out, without its name.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = vec![VERSION];
         put(&mut bytes, self.late_dropped);
         put(&mut bytes, self.early_dropped);
@@ -156,6 +157,21 @@ impl Manifest {
             }
         }
         bytes
+    }
+
+    /// The manifest of this chain from its binary form.
+    ///
+    /// # Errors
+    /// [`ManifestError`] if [`to_bytes`](Self::to_bytes) did not write it.
+    pub fn from_bytes(chain: ChainName, last: String, bytes: &[u8]) -> Result<Self, ManifestError> {
+        let listed = Listed::from_bytes(bytes)?;
+        Ok(Self {
+            chain,
+            last,
+            pieces: listed.pieces,
+            late_dropped: listed.late_dropped,
+            early_dropped: listed.early_dropped,
+        })
     }
 }
 

@@ -75,7 +75,7 @@ impl Default for Windowing {
             window_minutes: 5,
             slide_minutes: 1,
             lateness_minutes: 10,
-            future_minutes: 10,
+            future_minutes: 5,
         }
     }
 }
@@ -187,8 +187,8 @@ mod tests {
         let judge = |arrived| windowing.judge(at(start + 30), at(arrived));
         assert_eq!(judge(end + 599), Timeliness::Counted);
         assert_eq!(judge(end + 600), Timeliness::TooLate);
-        assert_eq!(judge(start - 600), Timeliness::Counted);
-        assert_eq!(judge(start - 601), Timeliness::TooEarly);
+        assert_eq!(judge(start - 300), Timeliness::Counted);
+        assert_eq!(judge(start - 301), Timeliness::TooEarly);
     }
 
     proptest! {

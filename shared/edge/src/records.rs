@@ -1,4 +1,4 @@
-//! What the event source mapping hands over, and what it wants back.
+//! What the event source mapping hands over: records of a shard.
 //!
 //! (The types of `aws_lambda_events` decode every record's base64 at once, so
 //! that one bad record fails the batch; here each record stands for itself.)
@@ -105,44 +105,5 @@ impl<'a> Envelope<'a> {
         STANDARD
             .decode(self.kinesis.data.as_bytes())
             .map_err(|_| self.kinesis.data.as_bytes())
-    }
-}
-
-/// What must be delivered again: nothing, or the batch from one record on.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Answer {
-    batch_item_failures: Vec<Failure>,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Failure {
-    item_identifier: SequenceNumber<'static>,
-}
-
-impl Answer {
-    /// Everything is done.
-    #[must_use]
-    pub fn done() -> Self {
-        Self::default()
-    }
-
-    /// From this record on, the batch is to be delivered again.
-    #[must_use]
-    pub fn again_from(record: SequenceNumber<'static>) -> Self {
-        Self {
-            batch_item_failures: vec![Failure {
-                item_identifier: record,
-            }],
-        }
-    }
-
-    /// The record from which on to deliver again.
-    #[must_use]
-    pub fn from_record(&self) -> Option<&str> {
-        self.batch_item_failures
-            .first()
-            .map(|failure| failure.item_identifier.as_str())
     }
 }

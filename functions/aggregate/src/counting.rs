@@ -1,0 +1,86 @@
+//! From records to counts, without I/O.
+
+use freshet_edge::records::Envelope;
+use freshet_enrichment::Enricher;
+use freshet_events::Event;
+use freshet_events::wire::{Contents, Position};
+use freshet_windows::{Accumulator, Details, Observation, UNKNOWN};
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Counts the events of these records. What cannot be read is left out: enrich
+/// keeps it as a dead letter. Returns how many records and events that were.
+pub fn count_records(
+    records: &[Envelope<'_>],
+    enricher: &Enricher,
+    accumulator: &mut Accumulator<'_>,
+) -> u64 {
+    let mut unreadable = 0;
+    for record in records {
+        // Inflating and parsing run code of other crates on foreign bytes.
+        let counted = catch_unwind(AssertUnwindSafe(|| {
+            count_record(record, enricher, accumulator)
+        }));
+        unreadable += counted.unwrap_or(1);
+    }
+    unreadable
+}
+
+fn count_record(
+    record: &Envelope<'_>,
+    enricher: &Enricher,
+    accumulator: &mut Accumulator<'_>,
+) -> u64 {
+    let arrived_at = record.arrived_at();
+    let position = Position {
+        shard_id: record.shard_id(),
+        sequence_number: record.sequence_number().as_str(),
+        arrived_at,
+    };
+    let Ok(data) = record.data() else { return 1 };
+    let events = match Contents::open(&data) {
+        Ok(Contents::Events(events)) => events,
+        Ok(Contents::Notice(_)) => return 0,
+        Err(_) => return 1,
+    };
+    let Ok(texts) = events.split() else { return 1 };
+    let mut unreadable = 0;
+    for (place, json) in texts.into_iter().enumerate() {
+        match events.read(json, place, &position) {
+            Ok(event) => observe(&event, enricher, |seen| accumulator.count(seen, arrived_at)),
+            Err(_) => unreadable += 1,
+        }
+    }
+    unreadable
+}
+
+/// Shows an event as aggregators see it.
+fn observe(event: &Event<'_>, enricher: &Enricher, show: impl FnOnce(&Observation<'_>)) {
+    let browser = enricher.browser(event);
+    let (id, user, session) = Observation::hashes(event);
+    show(&Observation {
+        id,
+        user,
+        session,
+        at: event.timestamp(),
+        event_type: event.event_type(),
+        path: enricher.path(event).unwrap_or(Cow::Borrowed(UNKNOWN)),
+        browser: browser.as_ref().map_or(UNKNOWN, |browser| &browser.name),
+        details: &Enriched { event, enricher },
+    });
+}
+
+struct Enriched<'a, 'e> {
+    event: &'a Event<'e>,
+    enricher: &'a Enricher,
+}
+
+impl Details for Enriched<'_, '_> {
+    fn country(&self) -> Option<String> {
+        self.enricher.country(self.event)
+    }
+
+    fn amount(&self) -> Option<f64> {
+        self.enricher.amount(self.event)
+    }
+}
