@@ -28,7 +28,7 @@ pub struct Contribution {
     pub(crate) cell: Vec<u8>,
     pub(crate) session_cell: Vec<u8>,
     pub(crate) has_identity: bool,
-    pub(crate) amount_micros: i64,
+    pub(crate) amount_micros: Option<i64>,
 }
 
 impl Contribution {
@@ -36,7 +36,7 @@ impl Contribution {
         self.cell.clear();
         self.session_cell.clear();
         self.has_identity = false;
-        self.amount_micros = 0;
+        self.amount_micros = None;
     }
 
     /// Counts the event and its user under `value` of `dimension`.
@@ -53,7 +53,7 @@ impl Contribution {
         // Saturates far above any amount of money.
         #[allow(clippy::cast_possible_truncation)]
         {
-            self.amount_micros = (amount * 1e6).round() as i64;
+            self.amount_micros = Some((amount * 1e6).round() as i64);
         }
         put_key(&mut self.cell, Kind::Amount, dimension, value);
     }

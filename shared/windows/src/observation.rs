@@ -2,7 +2,7 @@
 
 use freshet_events::{Event, Timestamp};
 use std::borrow::Cow;
-use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// What stands for a path or a browser that is not known.
 pub const UNKNOWN: &str = "unknown";
@@ -55,15 +55,12 @@ impl Observation<'_> {
     /// The hashes of an event: itself, its user, its session.
     #[must_use]
     pub fn hashes(event: &Event<'_>) -> (EventHash, UserHash, SessionHash) {
-        let mut session = Xxh3Default::new();
-        // The length in front keeps sources from colliding.
-        session.update(&(event.source().len() as u64).to_le_bytes());
-        session.update(event.source().as_bytes());
-        session.update(event.session_id().as_bytes());
+        // Seeded by the source, so that sources cannot collide.
+        let source = xxh3_64(event.source().as_bytes());
         (
             EventHash(event.document_id().short()),
             UserHash(xxh3_64(event.user_id().as_bytes())),
-            SessionHash(session.digest()),
+            SessionHash(xxh3_64_with_seed(event.session_id().as_bytes(), source)),
         )
     }
 }

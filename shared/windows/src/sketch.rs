@@ -102,7 +102,7 @@ impl Sketch {
                 events
                     .entry(name)
                     .or_default()
-                    .push((event_hash(row), row.amount_micros));
+                    .push((event_hash(row), table.amount_micros(row)));
             }
         }
         for row in table.sessions() {

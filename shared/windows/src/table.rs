@@ -7,9 +7,9 @@ use crate::bits::{BitReader, BitWriter, put_sorted, take_sorted};
 use crate::contribution::{Contribution, Kind, keys};
 use crate::observation::{EventHash, SessionHash, UserHash};
 use crate::stored::{Reader, StoredError, put_block, put_varint, unzigzag, zigzag};
-use std::collections::HashMap;
+use hashbrown::HashTable;
 use std::sync::Arc;
-use xxhash_rust::xxh3::Xxh3DefaultBuilder;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Bits of a user's and of a session's hash that are kept. That two of 210,000
 /// are alike has a chance of 1 in 100.
@@ -28,16 +28,22 @@ const ROW_BYTES: usize = size_of::<Row>();
 const CELL_OVERHEAD_BYTES: usize = 64;
 
 /// One counted event, or one user that was there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     /// The user's hash, and in the lowest bits the cell's number.
     pub(crate) user_and_cell: u64,
     /// The event's hash; 0 in a cell that counts no events.
     pub(crate) event: u32,
-    pub(crate) amount_micros: i64,
+    /// Where its amount is; 0 in a cell that adds up none.
+    amount: u32,
 }
 
 impl Row {
+    /// Orders rows; one number is quicker to compare than three.
+    const fn order(&self) -> u128 {
+        (self.user_and_cell as u128) << 64 | (self.event as u128) << 32 | self.amount as u128
+    }
+
     pub(crate) const fn user(&self) -> u64 {
         self.user_and_cell >> CELL_BITS
     }
@@ -71,6 +77,8 @@ pub struct Table {
     cells: Cells,
     rows: Vec<Row>,
     sessions: Vec<SessionRow>,
+    /// In millionths; the first row's amount is number 1.
+    amounts: Vec<i64>,
     /// How many rows and sessions are in order and without repetition.
     sealed: (usize, usize),
 }
@@ -79,22 +87,30 @@ pub struct Table {
 #[derive(Clone, Debug, Default)]
 struct Cells {
     bytes: Vec<Arc<[u8]>>,
-    numbers: HashMap<Arc<[u8]>, u32, Xxh3DefaultBuilder>,
+    /// By XXH3 of the bytes. (The standard map would hash piece by piece, which
+    /// took a third of all counting.)
+    numbers: HashTable<u32>,
     total_bytes: usize,
 }
 
 impl Cells {
     fn number(&mut self, cell: &[u8]) -> Option<u32> {
-        if let Some(&number) = self.numbers.get(cell) {
+        let hash = xxh3_64(cell);
+        let bytes = &self.bytes;
+        let known = self
+            .numbers
+            .find(hash, |number| *bytes[*number as usize] == *cell);
+        if let Some(&number) = known {
             return Some(number);
         }
         let number = u32::try_from(self.bytes.len())
             .ok()
             .filter(|&n| (n as usize) < MAX_CELLS)?;
-        let cell: Arc<[u8]> = cell.into();
         self.total_bytes += cell.len() + CELL_OVERHEAD_BYTES;
-        self.bytes.push(Arc::clone(&cell));
-        self.numbers.insert(cell, number);
+        self.bytes.push(cell.into());
+        let bytes = &self.bytes;
+        self.numbers
+            .insert_unique(hash, number, |number| xxh3_64(&bytes[*number as usize]));
         Some(number)
     }
 }
@@ -119,10 +135,14 @@ impl Table {
             // 22 bits.
             #[allow(clippy::cast_possible_truncation)]
             let event = (event.0 >> (64 - EVENT_BITS)) as u32;
+            let amount = match contribution.amount_micros {
+                None => 0,
+                Some(micros) => self.add_amount(micros).ok_or(TableFull)?,
+            };
             self.rows.push(Row {
                 user_and_cell: user << CELL_BITS | u64::from(cell),
                 event: if contribution.has_identity { event } else { 0 },
-                amount_micros: contribution.amount_micros,
+                amount,
             });
         }
         if !contribution.session_cell.is_empty() {
@@ -151,12 +171,16 @@ impl Table {
             .map(|cell| self.cells.number(cell))
             .collect();
         let numbers = numbers.ok_or(TableFull)?;
-        self.rows.extend(
-            other
-                .rows
-                .iter()
-                .map(|row| row.in_cell(numbers[row.cell()])),
-        );
+        let before = u32::try_from(self.amounts.len()).map_err(|_| TableFull)?;
+        self.amounts.extend_from_slice(&other.amounts);
+        self.rows.extend(other.rows.iter().map(|row| Row {
+            amount: if row.amount == 0 {
+                0
+            } else {
+                row.amount + before
+            },
+            ..row.in_cell(numbers[row.cell()])
+        }));
         self.sessions
             .extend(other.sessions.iter().map(|row| SessionRow {
                 cell: numbers[row.cell as usize],
@@ -171,8 +195,16 @@ impl Table {
             return;
         }
         // The stable sort: it finds the runs that are in order already.
-        self.rows.sort();
-        self.rows.dedup_by_key(|row| (row.user_and_cell, row.event));
+        self.rows.sort_by_key(Row::order);
+        let amounts = &self.amounts;
+        self.rows.dedup_by(|row, kept| {
+            let is_same = row.user_and_cell == kept.user_and_cell && row.event == kept.event;
+            // Copies that differ count for the least, whichever came first.
+            if is_same && amount_of(amounts, row) < amount_of(amounts, kept) {
+                kept.amount = row.amount;
+            }
+            is_same
+        });
         self.sessions.sort();
         self.sessions.dedup();
         self.sealed = (self.rows.len(), self.sessions.len());
@@ -188,6 +220,7 @@ impl Table {
     #[must_use]
     pub const fn memory_bytes(&self) -> usize {
         self.rows.len() * ROW_BYTES
+            + self.amounts.len() * size_of::<i64>()
             + self.sessions.len() * size_of::<SessionRow>()
             + self.cells.total_bytes
     }
@@ -195,14 +228,26 @@ impl Table {
     /// More than it takes when written, unless it is nearly empty.
     #[must_use]
     pub const fn encoded_bytes_at_most(&self) -> usize {
-        // 6 bytes of hash, 3 of the event, 3 of the cell, 9 of the amount are
-        // never all needed.
-        64 + self.rows.len() * 13 + self.sessions.len() * 8 + self.cells.total_bytes
+        // 6 bytes of hash, 3 of the event and 3 of the cell are never all needed.
+        64 + self.rows.len() * 13
+            + self.amounts.len() * 10
+            + self.sessions.len() * 8
+            + self.cells.total_bytes
     }
 
     pub(crate) fn rows(&self) -> &[Row] {
         debug_assert_eq!(self.sealed.0, self.rows.len(), "sealed");
         &self.rows
+    }
+
+    /// A row's amount in millionths; 0 if its cell adds up none.
+    pub(crate) fn amount_micros(&self, row: &Row) -> i64 {
+        amount_of(&self.amounts, row)
+    }
+
+    fn add_amount(&mut self, micros: i64) -> Option<u32> {
+        self.amounts.push(micros);
+        u32::try_from(self.amounts.len()).ok()
     }
 
     pub(crate) fn sessions(&self) -> &[SessionRow] {
@@ -246,7 +291,9 @@ impl Table {
             .iter()
             .map(|row| row.in_cell(renumbered[row.cell()]))
             .collect();
-        rows.sort();
+        for rows in rows.chunk_by_mut(|a, b| a.user() == b.user()) {
+            rows.sort_by_key(Row::order);
+        }
         let by_user = || rows.chunk_by(|a, b| a.user() == b.user());
         let users: Vec<u64> = by_user().map(|rows| rows[0].user()).collect();
         put_sorted(&mut bytes, &users);
@@ -277,7 +324,7 @@ impl Table {
                 events.put(u64::from(row.event), EVENT_BITS as u8);
             }
             if traits.has_amount {
-                put_varint(&mut amounts, zigzag(row.amount_micros));
+                put_varint(&mut amounts, zigzag(self.amount_micros(row)));
             }
         }
         events.finish();
@@ -336,7 +383,7 @@ impl Table {
                 table.rows.push(Row {
                     user_and_cell: user << CELL_BITS,
                     event: 0,
-                    amount_micros: 0,
+                    amount: 0,
                 });
             }
         }
@@ -371,12 +418,11 @@ impl Table {
         reader.skip(used)?;
         let block = reader.block()?;
         let mut amounts = Reader::new(&block);
-        for row in table
-            .rows
-            .iter_mut()
-            .filter(|row| traits[row.cell()].has_amount)
-        {
-            row.amount_micros = unzigzag(amounts.varint()?);
+        for place in 0..table.rows.len() {
+            if traits[table.rows[place].cell()].has_amount {
+                let micros = unzigzag(amounts.varint()?);
+                table.rows[place].amount = table.add_amount(micros).ok_or(StoredError::Damaged)?;
+            }
         }
 
         for _ in 0..reader.length()? {
@@ -416,6 +462,14 @@ impl Table {
         }
         (order, renumbered)
     }
+}
+
+fn amount_of(amounts: &[i64], row: &Row) -> i64 {
+    let place = (row.amount as usize).checked_sub(1);
+    place
+        .and_then(|place| amounts.get(place))
+        .copied()
+        .unwrap_or(0)
 }
 
 /// What the rows of a cell hold.

@@ -151,7 +151,7 @@ impl Totals {
                         keys.counts[key].events += counted;
                     }
                     if kind == Kind::Amount {
-                        let amount: i64 = alike.iter().map(|row| row.amount_micros).sum();
+                        let amount: i64 = alike.iter().map(|row| pane.amount_micros(row)).sum();
                         keys.counts[key].amount_micros += amount;
                     }
                 }
