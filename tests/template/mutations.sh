@@ -20,6 +20,7 @@ mutate "a misspelt property of a function" 's/^      MemorySize: 512/      Memor
 mutate "a misspelt property of the mapping" 's/^      MaximumBatchingWindowInSeconds/      MaximumBatchingWindowSeconds/'
 mutate "a batching window out of range" 's/(MaximumBatchingWindowInSeconds:) 1$/\1 900/'
 mutate "a parallelization factor out of range" 's/(ParallelizationFactor:) 4/\1 40/'
+mutate "a tumbling window out of range" 's/(TumblingWindowInSeconds:) 60/\1 901/'
 mutate "a value that is none of the allowed" 's/(StartingPosition:) TRIM_HORIZON/\1 BEGINNING/'
 mutate "a reference to nothing" 's/!Ref DeadLetterQueue$/!Ref DeadLetterQueu/'
 mutate "an attribute of nothing" 's/(Action: s3:ListBucket.*)/\1\n              Condition: !GetAtt Nothing.Arn/'
