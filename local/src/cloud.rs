@@ -119,6 +119,7 @@ impl LocalCloud {
                 batch_size: deployed.batch_size,
                 window: deployed.window,
                 parallelization_factor: deployed.parallelization_factor,
+                tumbling_window: deployed.tumbling_window,
                 start: deployed.start,
                 policy: deployed.policy,
                 checkpoint_file: options.state.join("checkpoints").join(format!("{id}.json")),

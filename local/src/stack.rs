@@ -53,6 +53,8 @@ pub struct StackMapping {
     pub window: Duration,
     /// `ParallelizationFactor`.
     pub parallelization_factor: usize,
+    /// `TumblingWindowInSeconds`, unless it is 0.
+    pub tumbling_window: Option<Duration>,
     /// `StartingPosition`.
     pub start: ReadFrom,
     /// How failures are handled.
@@ -231,10 +233,8 @@ async fn read_function(endpoint: &str, name: &str) -> anyhow::Result<StackFuncti
 }
 
 fn read_mapping(resolver: &Resolver, properties: &Value) -> anyhow::Result<StackMapping> {
-    for unsupported in ["TumblingWindowInSeconds", "FilterCriteria"] {
-        if properties.get(unsupported).is_some() {
-            bail!("{unsupported} is not emulated yet");
-        }
+    if properties.get("FilterCriteria").is_some() {
+        bail!("FilterCriteria is not emulated yet");
     }
     let number = |key: &str, default| resolver.number(properties.get(key), default);
     let start = match properties["StartingPosition"].as_str() {
@@ -242,6 +242,7 @@ fn read_mapping(resolver: &Resolver, properties: &Value) -> anyhow::Result<Stack
         Some("LATEST") => ReadFrom::Latest,
         other => bail!("StartingPosition {other:?} is not emulated"),
     };
+    let tumbling = Duration::from_secs(u64::try_from(number("TumblingWindowInSeconds", 0)?)?);
     let retries = number("MaximumRetryAttempts", -1)?;
     let age_s = number("MaximumRecordAgeInSeconds", -1)?;
     let reports = properties["FunctionResponseTypes"].as_array();
@@ -256,6 +257,7 @@ fn read_mapping(resolver: &Resolver, properties: &Value) -> anyhow::Result<Stack
         batch_size: usize::try_from(number("BatchSize", 100)?)?,
         window: Duration::from_secs(u64::try_from(number("MaximumBatchingWindowInSeconds", 0)?)?),
         parallelization_factor: usize::try_from(number("ParallelizationFactor", 1)?)?,
+        tumbling_window: (tumbling > Duration::ZERO).then_some(tumbling),
         start,
         policy: FailurePolicy {
             report_batch_item_failures: reports
