@@ -328,3 +328,7 @@ pub(crate) fn now_ms() -> i64 {
 #[cfg(test)]
 #[path = "mapping_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "mapping_stream_tests.rs"]
+mod stream_tests;
