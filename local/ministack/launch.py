@@ -1,4 +1,4 @@
-"""Starts MiniStack with four corrections, each made in memory at its start.
+"""Starts MiniStack with five corrections, each made in memory at its start.
 
 They belong to the one version that requirements.txt pins, so any other is
 refused. The server's own variables say where it listens (BIND_HOST,
@@ -19,6 +19,7 @@ if found != VERSION:
 
 import ministack.services.kinesis as kinesis  # noqa: E402
 import ministack.services.lambda_svc as lambda_svc  # noqa: E402
+import resharding  # noqa: E402
 from ministack.app import main  # noqa: E402
 
 # 1. Every put and read drops expired records, walking all that the stream
@@ -62,5 +63,8 @@ lambda_svc._poll_kinesis = lambda: False
 # 4. Its Runtime API answers in two small writes; Nagle's algorithm would hold
 #    the second one back for 40 ms.
 socketserver.StreamRequestHandler.disable_nagle_algorithm = True
+
+# 5. Its reshards throw the parents away, with what nobody has read yet.
+resharding.correct()
 
 main()

@@ -3,6 +3,7 @@
 //! Guide, "Using Lambda to process records from Amazon Kinesis Data Streams"
 //! and "Configuring partial batch response with Kinesis Data Streams and Lambda".
 
+use crate::window::{OpenWindow, Progress, Turn, Window, WindowState, answered_state};
 use serde_json::Value;
 
 /// One record as it was read from its shard.
@@ -80,6 +81,19 @@ pub struct Piece {
     pub records: Vec<Record>,
     /// How often it was tried again so far.
     pub retries: u32,
+    /// With tumbling windows: what the invocation is given beside the records,
+    /// of which there may be none.
+    pub turn: Option<Turn>,
+}
+
+impl Piece {
+    fn new(records: Vec<Record>, retries: u32) -> Self {
+        Self {
+            records,
+            retries,
+            turn: None,
+        }
+    }
 }
 
 /// What to do next.
@@ -101,6 +115,9 @@ pub struct BatchRun {
     /// The next piece is the last.
     pieces: Vec<Piece>,
     given_up: Vec<(Piece, Condition)>,
+    window: Option<Progress>,
+    /// How often an invocation without records was tried again so far.
+    empty_retries: u32,
 }
 
 impl BatchRun {
@@ -109,12 +126,34 @@ impl BatchRun {
     pub fn new(records: Vec<Record>, policy: FailurePolicy) -> Self {
         Self {
             policy,
-            pieces: vec![Piece {
-                records,
-                retries: 0,
-            }],
+            pieces: vec![Piece::new(records, 0)],
             given_up: Vec::new(),
+            window: None,
+            empty_retries: 0,
         }
+    }
+
+    /// A batch of one tumbling window, of which there may be a `state` already.
+    /// It `closes` the window if nothing of it follows; it may have no records.
+    #[must_use]
+    pub fn in_window(
+        records: Vec<Record>,
+        policy: FailurePolicy,
+        window: Window,
+        state: Option<WindowState>,
+        closes: bool,
+    ) -> Self {
+        Self {
+            window: Some(Progress::new(window, state, closes)),
+            ..Self::new(records, policy)
+        }
+    }
+
+    /// The window, if it is to be gone on with. It belongs to the records that
+    /// are done so far.
+    #[must_use]
+    pub fn open_window(&self) -> Option<OpenWindow> {
+        self.window.as_ref()?.open()
     }
 
     /// What to do at `now_ms`.
@@ -122,9 +161,15 @@ impl BatchRun {
         if let Some((piece, condition)) = self.given_up.pop() {
             return Step::GiveUp(piece, condition);
         }
+        if let Some(early) = self.window.as_ref().and_then(Progress::early) {
+            return self.without_records(early);
+        }
         loop {
             let Some(mut piece) = self.pieces.pop() else {
-                return Step::Done;
+                return match self.window.as_ref().and_then(Progress::closing) {
+                    Some(closing) => self.without_records(closing),
+                    None => Step::Done,
+                };
             };
             let young = |record: &Record| {
                 self.policy
@@ -138,48 +183,45 @@ impl BatchRun {
                 .unwrap_or(piece.records.len());
             if old > 0 {
                 let rest = piece.records.split_off(old);
-                self.pieces.push(Piece {
-                    records: rest,
-                    retries: piece.retries,
-                });
+                self.pieces.push(Piece::new(rest, piece.retries));
                 return Step::GiveUp(piece, Condition::RecordAgeExceeded);
             }
             if !piece.records.is_empty() {
+                let last = self.pieces.is_empty();
+                piece.turn = self.window.as_mut().and_then(|w| w.of_records(last));
                 return Step::Invoke(piece);
             }
         }
+    }
+
+    fn without_records(&self, turn: Turn) -> Step {
+        Step::Invoke(Piece {
+            turn: Some(turn),
+            ..Piece::new(Vec::new(), self.empty_retries)
+        })
     }
 
     /// Takes what the invocation of `piece` came to, and returns the records
     /// that are done with it.
     #[must_use]
     pub fn finish(&mut self, mut piece: Piece, outcome: &Outcome) -> Vec<Record> {
-        match failed_from(
-            &piece.records,
-            outcome,
-            self.policy.report_batch_item_failures,
-        ) {
+        let reports = self.policy.report_batch_item_failures;
+        let failed = failed_from(&piece.records, outcome, reports);
+        let failed = self.take_state(&mut piece, outcome, failed);
+        match failed {
             None => return piece.records,
+            Some(_) if piece.records.is_empty() => {}
             Some(Failed::Function) if self.policy.bisect && piece.records.len() > 1 => {
                 // Halves are no retries.
                 let mut first = piece.records;
                 let second = first.split_off(first.len() / 2);
-                self.pieces.push(Piece {
-                    records: second,
-                    retries: piece.retries,
-                });
-                self.pieces.push(Piece {
-                    records: first,
-                    retries: piece.retries,
-                });
+                self.pieces.push(Piece::new(second, piece.retries));
+                self.pieces.push(Piece::new(first, piece.retries));
             }
             Some(Failed::From(from)) if from > 0 => {
                 // What came before is done: the rest begins anew.
-                let records = piece.records.split_off(from);
-                self.pieces.push(Piece {
-                    records,
-                    retries: 0,
-                });
+                let rest = piece.records.split_off(from);
+                self.pieces.push(Piece::new(rest, 0));
                 return piece.records;
             }
             Some(Failed::Function | Failed::From(_)) => {
@@ -199,6 +241,34 @@ impl BatchRun {
             }
         }
         Vec::new()
+    }
+
+    /// Hands the answer's state on, as far as the invocation succeeded.
+    fn take_state(
+        &mut self,
+        piece: &mut Piece,
+        outcome: &Outcome,
+        failed: Option<Failed>,
+    ) -> Option<Failed> {
+        let (Some(turn), Some(window)) = (piece.turn.take(), &mut self.window) else {
+            return failed;
+        };
+        let failed = match (answered_state(outcome), failed) {
+            (None, _) => Some(Failed::Function),
+            (Some(state), None) => {
+                window.answered(state, turn.is_final);
+                None
+            }
+            (Some(state), Some(Failed::From(from))) if from > 0 => {
+                window.answered(state, false);
+                Some(Failed::From(from))
+            }
+            (Some(_), failed) => failed,
+        };
+        if piece.records.is_empty() {
+            self.empty_retries = failed.as_ref().map_or(0, |_| self.empty_retries + 1);
+        }
+        failed
     }
 }
 

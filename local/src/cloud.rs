@@ -119,6 +119,7 @@ impl LocalCloud {
                 batch_size: deployed.batch_size,
                 window: deployed.window,
                 parallelization_factor: deployed.parallelization_factor,
+                tumbling_window: deployed.tumbling_window,
                 start: deployed.start,
                 policy: deployed.policy,
                 checkpoint_file: options.state.join("checkpoints").join(format!("{id}.json")),
@@ -128,13 +129,14 @@ impl LocalCloud {
                 Mapping::start(config, source, Arc::clone(function), on_failure).await?,
             );
         }
-        let routes = stack.routes.into_iter().map(|(key, id)| {
+        let routes = stack.routes.into_iter().map(|route| {
             let function = functions
-                .get(&id)
-                .with_context(|| format!("the route {key} has no function"))?;
+                .get(&route.function)
+                .with_context(|| format!("the route {} has no function", route.key))?;
             Ok(Route {
-                key,
+                key: route.key,
                 function: Arc::clone(function),
+                authorization: route.authorization,
             })
         });
         let routes = routes.collect::<anyhow::Result<_>>()?;

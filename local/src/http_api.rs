@@ -58,6 +58,28 @@ pub struct Route {
     pub key: String,
     /// Who answers.
     pub function: Arc<Function>,
+    /// Who may ask.
+    pub authorization: Authorization,
+}
+
+/// Who may use a route.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Authorization {
+    /// Anyone.
+    #[default]
+    None,
+    /// `AWS_IAM`: whoever signs the request. Here a request without a header
+    /// `Authorization: AWS4-HMAC-SHA256 …` is forbidden, but the signature is
+    /// **not** verified, and no policy is asked: any key signs.
+    Iam,
+}
+
+impl Authorization {
+    fn allows(self, headers: &HeaderMap) -> bool {
+        let value = headers.get(header::AUTHORIZATION);
+        let signed = value.is_some_and(|v| v.as_bytes().starts_with(b"AWS4-HMAC-SHA256 "));
+        self == Self::None || signed
+    }
 }
 
 /// What an API is made of.
@@ -147,6 +169,9 @@ async fn route(api: &Api, peer: SocketAddr, request: Request) -> Response {
         return message(StatusCode::NOT_FOUND, "Not Found");
     };
     let route = &config.routes[index];
+    if !route.authorization.allows(request.headers()) {
+        return message(StatusCode::FORBIDDEN, "Forbidden");
+    }
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
         return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
@@ -221,6 +246,10 @@ fn event(
         },
         "isBase64Encoded": false,
     });
+    let query = routing::query_parameters(parts.uri.query().unwrap_or_default());
+    if !query.is_empty() {
+        event["queryStringParameters"] = json!(query);
+    }
     if !parameters.is_empty() {
         event["pathParameters"] = json!(parameters);
     }
@@ -414,6 +443,7 @@ mod tests {
             (&json!("1,2"), &json!(["c=1", "d=2"]))
         );
         assert_eq!(event["rawQueryString"], "a=1&b");
+        assert_eq!(event["queryStringParameters"], json!({"a": "1", "b": ""}));
         assert_eq!(event["requestContext"]["http"]["sourceIp"], "192.0.2.1");
         assert_eq!(event.get("headers").and_then(|h| h.get("cookie")), None);
         assert_eq!(event.get("pathParameters"), None);
@@ -498,6 +528,7 @@ mod tests {
         let route = |key: &str| Route {
             key: key.to_owned(),
             function: Arc::clone(&setup.function),
+            authorization: Authorization::None,
         };
         let config = ApiConfig {
             routes: vec![route("$default"), route(key)],
@@ -544,12 +575,54 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_route_with_iam_takes_signed_requests_only_and_preflights_still() {
+        let setup = setup("iam", Duration::from_secs(60), 1);
+        let config = ApiConfig {
+            routes: vec![Route {
+                key: "GET /x".into(),
+                function: Arc::clone(&setup.function),
+                authorization: Authorization::Iam,
+            }],
+            cors: Some(Cors {
+                allow_origins: vec!["*".into()],
+                ..Cors::default()
+            }),
+            trust_forwarded_for: false,
+            integration_timeout: INTEGRATION_TIMEOUT,
+        };
+        let api = HttpApi::start(config, 0).await.unwrap();
+        let url = format!("{}/x", api.url);
+        for headers in [None, Some("Basic YTpi"), Some("AWS4-HMAC-SHA256")] {
+            let mut request = setup.http.get(&url).header("origin", "https://a.example");
+            if let Some(value) = headers {
+                request = request.header("authorization", value);
+            }
+            let answer = request.send().await.unwrap();
+            assert_eq!((answer.status().as_u16(), headers), (403, headers));
+            assert_eq!(answer.headers()["access-control-allow-origin"], "*");
+            assert_eq!(answer.text().await.unwrap(), r#"{"message":"Forbidden"}"#);
+        }
+        let preflight = setup.http.request(Method::OPTIONS, &url);
+        let preflight = preflight.header("origin", "https://a.example");
+        let preflight = preflight.header("access-control-request-method", "GET");
+        assert_eq!(preflight.send().await.unwrap().status(), 204);
+        let signed = "AWS4-HMAC-SHA256 Credential=k/20261125/us-east-1/execute-api/aws4_request";
+        let request = setup.http.get(&url).header("authorization", signed);
+        let request = tokio::spawn(request.send());
+        let (invocation, _) = setup.given_with_payload(0).await;
+        setup.respond(&invocation, "{\"statusCode\":201}").await;
+        assert_eq!(request.await.unwrap().unwrap().status(), 201);
+        setup.function.shutdown().await;
+    }
+
+    #[tokio::test]
     async fn a_key_that_is_none_is_refused() {
         let setup = setup("key", Duration::from_secs(1), 1);
         let config = ApiConfig {
             routes: vec![Route {
                 key: "GET /{a+}/b".into(),
                 function: Arc::clone(&setup.function),
+                authorization: Authorization::None,
             }],
             cors: None,
             trust_forwarded_for: false,

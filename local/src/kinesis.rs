@@ -4,7 +4,8 @@ use crate::batch::Record;
 use anyhow::Context as _;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::ProvideErrorMetadata as _;
-use aws_sdk_kinesis::types::ShardIteratorType;
+use aws_sdk_kinesis::primitives::DateTime;
+use aws_sdk_kinesis::types::{Shard, ShardIteratorType};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::HashMap;
@@ -20,21 +21,44 @@ pub enum ReadFrom {
     Oldest,
     /// `LATEST`: what comes from now on.
     Latest,
+    /// `AT_TIMESTAMP`: what came at this time or later, in milliseconds since the epoch.
+    Since(i64),
     /// What follows this record.
     After(String),
 }
 
+/// A shard, as the stream lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardInfo {
+    /// Its name.
+    pub id: String,
+    /// The shards that a reshard made it of: one that was split, or two that
+    /// were merged.
+    pub parents: Vec<String>,
+}
+
+/// What a read of a shard came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Read {
+    /// In the order of the shard.
+    pub records: Vec<Record>,
+    /// These are all that the shard had when it was asked.
+    pub is_all: bool,
+    /// The shard is closed, and nothing follows.
+    pub ended: bool,
+}
+
 /// Something that has shards of records: Kinesis, or a test's stand-in.
 pub trait RecordSource: Send + Sync + 'static {
-    /// The shards' names.
-    fn shards(&self) -> impl Future<Output = anyhow::Result<Vec<String>>> + Send;
+    /// Every shard, also those that a reshard closed, until they expire.
+    fn shards(&self) -> impl Future<Output = anyhow::Result<Vec<ShardInfo>>> + Send;
     /// The next records of a shard; `from` says where to begin, or where to go
     /// on after a failure.
     fn read(
         &self,
         shard: &str,
         from: &ReadFrom,
-    ) -> impl Future<Output = anyhow::Result<Vec<Record>>> + Send;
+    ) -> impl Future<Output = anyhow::Result<Read>> + Send;
     /// The stream's ARN.
     fn arn(&self) -> String;
 }
@@ -86,6 +110,9 @@ impl KinesisSource {
         let request = match from {
             ReadFrom::Oldest => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
             ReadFrom::Latest => request.shard_iterator_type(ShardIteratorType::Latest),
+            ReadFrom::Since(ms) => request
+                .shard_iterator_type(ShardIteratorType::AtTimestamp)
+                .timestamp(DateTime::from_millis(*ms)),
             ReadFrom::After(number) => request
                 .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
                 .starting_sequence_number(number),
@@ -98,8 +125,18 @@ impl KinesisSource {
     }
 }
 
+impl From<&Shard> for ShardInfo {
+    fn from(shard: &Shard) -> Self {
+        let parents = [shard.parent_shard_id(), shard.adjacent_parent_shard_id()];
+        Self {
+            id: shard.shard_id().to_owned(),
+            parents: parents.into_iter().flatten().map(str::to_owned).collect(),
+        }
+    }
+}
+
 impl RecordSource for KinesisSource {
-    async fn shards(&self) -> anyhow::Result<Vec<String>> {
+    async fn shards(&self) -> anyhow::Result<Vec<ShardInfo>> {
         let mut shards = Vec::new();
         let mut token = None;
         loop {
@@ -108,12 +145,7 @@ impl RecordSource for KinesisSource {
                 Some(token) => self.client.list_shards().next_token(token),
             };
             let answer = request.send().await?;
-            shards.extend(
-                answer
-                    .shards()
-                    .iter()
-                    .map(|shard| shard.shard_id().to_owned()),
-            );
+            shards.extend(answer.shards().iter().map(ShardInfo::from));
             token = answer.next_token;
             if token.is_none() {
                 return Ok(shards);
@@ -121,7 +153,7 @@ impl RecordSource for KinesisSource {
         }
     }
 
-    async fn read(&self, shard: &str, from: &ReadFrom) -> anyhow::Result<Vec<Record>> {
+    async fn read(&self, shard: &str, from: &ReadFrom) -> anyhow::Result<Read> {
         let iterator = self.iterator(shard, from).await?;
         let answer = match self
             .client
@@ -156,13 +188,18 @@ impl RecordSource for KinesisSource {
             || from.clone(),
             |last| ReadFrom::After(last.sequence_number.clone()),
         );
-        if let Some(next) = answer.next_shard_iterator {
-            self.iterators
-                .lock()
-                .await
-                .insert(shard.to_owned(), (at, next));
-        }
-        Ok(records)
+        let is_all = answer.millis_behind_latest().unwrap_or(0) == 0;
+        let ended = answer.next_shard_iterator.is_none();
+        let mut iterators = self.iterators.lock().await;
+        match answer.next_shard_iterator {
+            Some(next) => iterators.insert(shard.to_owned(), (at, next)),
+            None => iterators.remove(shard),
+        };
+        Ok(Read {
+            records,
+            is_all,
+            ended,
+        })
     }
 
     fn arn(&self) -> String {

@@ -3,7 +3,7 @@
 //! It reads a deployed stack ([`stack`]), starts the unmodified bootstraps
 //! behind Lambda's Runtime API ([`function`]), polls Kinesis as an event source
 //! mapping does ([`mapping`], whose rules are the pure state machine
-//! [`batch`]), and answers HTTP as an HTTP API does ([`http_api`]). [`cloud`]
+//! [`batch`] with its [`window`]), and answers HTTP as an HTTP API does ([`http_api`]). [`cloud`]
 //! ties them together. [`fault`] is a proxy that tests break things with.
 //!
 //! Nothing here knows what the functions do.
@@ -17,6 +17,7 @@ pub mod kinesis;
 pub mod mapping;
 mod runtime_api;
 pub mod stack;
+pub mod window;
 
 /// The account that everything local belongs to.
 pub const ACCOUNT: &str = "000000000000";

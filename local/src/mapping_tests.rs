@@ -1,6 +1,9 @@
 //! The mapping as a whole, between a stand-in stream and a stand-in function.
 
 use super::*;
+use crate::batch::Record;
+use crate::kinesis::Read;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
@@ -8,15 +11,22 @@ use std::sync::atomic::AtomicBool;
 struct FakeSource(Vec<Record>);
 
 impl RecordSource for FakeSource {
-    async fn shards(&self) -> anyhow::Result<Vec<String>> {
-        Ok(vec!["shardId-000000000000".to_owned()])
+    async fn shards(&self) -> anyhow::Result<Vec<ShardInfo>> {
+        let id = "shardId-000000000000".to_owned();
+        let parents = Vec::new();
+        Ok(vec![ShardInfo { id, parents }])
     }
-    async fn read(&self, _: &str, from: &ReadFrom) -> anyhow::Result<Vec<Record>> {
+    async fn read(&self, _: &str, from: &ReadFrom) -> anyhow::Result<Read> {
         let start = match from {
             ReadFrom::After(number) => number.parse::<usize>()?,
             _ => 0,
         };
-        Ok(self.0.iter().skip(start).take(7).cloned().collect())
+        let records: Vec<Record> = self.0.iter().skip(start).take(7).cloned().collect();
+        Ok(Read {
+            is_all: start + records.len() == self.0.len(),
+            records,
+            ended: false,
+        })
     }
     fn arn(&self) -> String {
         "arn:aws:kinesis:us-east-1:000000000000:stream/s".to_owned()
@@ -104,6 +114,7 @@ fn answering(
             batch_size: 10,
             window: Duration::from_millis(30),
             parallelization_factor: 1,
+            tumbling_window: None,
             start: ReadFrom::Oldest,
             policy: FailurePolicy::default(),
             checkpoint_file: file,

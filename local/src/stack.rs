@@ -1,12 +1,16 @@
 //! Reads a deployed CloudFormation stack: which functions, mappings and routes
 //! it has, with every property as the template says.
 
+mod resolver;
+
 use crate::batch::FailurePolicy;
-use crate::http_api::Cors;
+use crate::http_api::{Authorization, Cors};
 use crate::kinesis::ReadFrom;
-use anyhow::{Context as _, bail};
+use crate::window::MAX_WINDOW;
+use anyhow::{Context as _, bail, ensure};
 use aws_sdk_cloudformation::Client;
 use aws_sdk_cloudformation::types::TemplateStage;
+use resolver::Resolver;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -19,8 +23,8 @@ pub struct DeployedStack {
     pub functions: BTreeMap<String, StackFunction>,
     /// Event source mappings by logical id.
     pub mappings: BTreeMap<String, StackMapping>,
-    /// Route keys of the HTTP API with the logical id of the function behind.
-    pub routes: Vec<(String, String)>,
+    /// The routes of the HTTP API.
+    pub routes: Vec<StackRoute>,
     /// The HTTP API's CORS configuration.
     pub cors: Option<Cors>,
     /// The stack's outputs.
@@ -53,12 +57,25 @@ pub struct StackMapping {
     pub window: Duration,
     /// `ParallelizationFactor`.
     pub parallelization_factor: usize,
+    /// `TumblingWindowInSeconds`, unless it is 0.
+    pub tumbling_window: Option<Duration>,
     /// `StartingPosition`.
     pub start: ReadFrom,
     /// How failures are handled.
     pub policy: FailurePolicy,
     /// Physical name of the bucket that takes what is given up.
     pub on_failure_bucket: Option<String>,
+}
+
+/// A route as deployed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct StackRoute {
+    /// `RouteKey`.
+    pub key: String,
+    /// Logical id of the function behind it.
+    pub function: String,
+    /// `AuthorizationType`.
+    pub authorization: Authorization,
 }
 
 #[derive(Deserialize)]
@@ -74,51 +91,6 @@ struct FunctionConfiguration {
 #[serde(rename_all = "PascalCase", default)]
 struct Environment {
     variables: BTreeMap<String, String>,
-}
-
-/// Resolves what a property refers to.
-struct Resolver {
-    /// Physical ids by logical id.
-    physical: BTreeMap<String, String>,
-    parameters: BTreeMap<String, String>,
-}
-
-impl Resolver {
-    /// The logical id in `Ref` or `Fn::GetAtt`, or the text itself.
-    fn target(value: &Value) -> Option<&str> {
-        let get_att = value.get("Fn::GetAtt");
-        value
-            .as_str()
-            .or_else(|| value.get("Ref")?.as_str())
-            .or_else(|| get_att?.get(0)?.as_str())
-            .or_else(|| get_att?.as_str()?.split('.').next())
-    }
-
-    fn physical(&self, value: &Value) -> Option<String> {
-        let target = Self::target(value)?;
-        Some(
-            self.physical
-                .get(target)
-                .cloned()
-                .unwrap_or_else(|| target.to_owned()),
-        )
-    }
-
-    /// A number, be it literal, text, or a parameter.
-    fn number(&self, value: Option<&Value>, default: i64) -> anyhow::Result<i64> {
-        let Some(value) = value else {
-            return Ok(default);
-        };
-        if let Some(number) = value.as_i64() {
-            return Ok(number);
-        }
-        let text = match value.get("Ref").and_then(Value::as_str) {
-            Some(parameter) => self.parameters.get(parameter).map(String::as_str),
-            None => value.as_str(),
-        };
-        text.and_then(|text| text.parse().ok())
-            .with_context(|| format!("{value} is no number"))
-    }
 }
 
 impl DeployedStack {
@@ -138,9 +110,6 @@ impl DeployedStack {
                 .template_body()
                 .context("the stack has no template")?,
         )?;
-        let resources = template["Resources"]
-            .as_object()
-            .context("the template has no resources")?;
         let described = client
             .describe_stack_resources()
             .stack_name(name)
@@ -182,7 +151,13 @@ impl DeployedStack {
         let resolver = Resolver {
             physical,
             parameters,
+            conditions: template["Conditions"]
+                .as_object()
+                .cloned()
+                .unwrap_or_default(),
         };
+        let resources = created(&resolver, &template)?;
+        let resources = &resources;
         let mut functions = BTreeMap::new();
         for id in of_type(resources, "AWS::Lambda::Function").map(|(id, _)| id) {
             let name = resolver
@@ -200,11 +175,23 @@ impl DeployedStack {
         Ok(Self {
             functions,
             mappings,
-            routes: read_routes(resources)?,
+            routes: read_routes(&resolver, resources)?,
             cors: read_cors(&resolver, resources)?,
             outputs,
         })
     }
+}
+
+/// The template's resources, without those whose condition does not hold.
+fn created(resolver: &Resolver, template: &Value) -> anyhow::Result<Map<String, Value>> {
+    let resources = template["Resources"].as_object();
+    let mut created = Map::new();
+    for (id, resource) in resources.context("the template has no resources")? {
+        if resolver.is_created(resource)? {
+            created.insert(id.clone(), resource.clone());
+        }
+    }
+    Ok(created)
 }
 
 fn of_type<'a>(
@@ -231,10 +218,8 @@ async fn read_function(endpoint: &str, name: &str) -> anyhow::Result<StackFuncti
 }
 
 fn read_mapping(resolver: &Resolver, properties: &Value) -> anyhow::Result<StackMapping> {
-    for unsupported in ["TumblingWindowInSeconds", "FilterCriteria"] {
-        if properties.get(unsupported).is_some() {
-            bail!("{unsupported} is not emulated yet");
-        }
+    if properties.get("FilterCriteria").is_some() {
+        bail!("FilterCriteria is not emulated yet");
     }
     let number = |key: &str, default| resolver.number(properties.get(key), default);
     let start = match properties["StartingPosition"].as_str() {
@@ -242,6 +227,17 @@ fn read_mapping(resolver: &Resolver, properties: &Value) -> anyhow::Result<Stack
         Some("LATEST") => ReadFrom::Latest,
         other => bail!("StartingPosition {other:?} is not emulated"),
     };
+    let parallelization_factor = usize::try_from(number("ParallelizationFactor", 1)?)?;
+    let tumbling = Duration::from_secs(u64::try_from(number("TumblingWindowInSeconds", 0)?)?);
+    ensure!(
+        tumbling <= MAX_WINDOW,
+        "TumblingWindowInSeconds is at most {}",
+        MAX_WINDOW.as_secs()
+    );
+    ensure!(
+        tumbling.is_zero() || parallelization_factor == 1,
+        "TumblingWindowInSeconds needs a ParallelizationFactor of 1, not {parallelization_factor}"
+    );
     let retries = number("MaximumRetryAttempts", -1)?;
     let age_s = number("MaximumRecordAgeInSeconds", -1)?;
     let reports = properties["FunctionResponseTypes"].as_array();
@@ -255,7 +251,8 @@ fn read_mapping(resolver: &Resolver, properties: &Value) -> anyhow::Result<Stack
             .context("EventSourceArn")?,
         batch_size: usize::try_from(number("BatchSize", 100)?)?,
         window: Duration::from_secs(u64::try_from(number("MaximumBatchingWindowInSeconds", 0)?)?),
-        parallelization_factor: usize::try_from(number("ParallelizationFactor", 1)?)?,
+        parallelization_factor,
+        tumbling_window: (tumbling > Duration::ZERO).then_some(tumbling),
         start,
         policy: FailurePolicy {
             report_batch_item_failures: reports
@@ -270,22 +267,56 @@ fn read_mapping(resolver: &Resolver, properties: &Value) -> anyhow::Result<Stack
     })
 }
 
-fn read_routes(resources: &Map<String, Value>) -> anyhow::Result<Vec<(String, String)>> {
+fn read_routes(
+    resolver: &Resolver,
+    resources: &Map<String, Value>,
+) -> anyhow::Result<Vec<StackRoute>> {
     of_type(resources, "AWS::ApiGatewayV2::Route")
         .map(|(id, route)| {
-            let key = route["RouteKey"]
-                .as_str()
-                .with_context(|| format!("{id} has no RouteKey"))?;
-            // integrations/${LogicalId}, as Fn::Sub or Fn::Join.
-            let target = route["Target"].to_string();
-            let (_, integration) = of_type(resources, "AWS::ApiGatewayV2::Integration")
-                .find(|(integration, _)| target.contains(integration.as_str()))
-                .with_context(|| format!("{id} has no integration"))?;
-            let function =
-                Resolver::target(&integration["IntegrationUri"]).context("IntegrationUri")?;
-            Ok((key.to_owned(), function.to_owned()))
+            read_route(resolver, resources, route).with_context(|| format!("the route {id}"))
         })
         .collect()
+}
+
+fn read_route(
+    resolver: &Resolver,
+    resources: &Map<String, Value>,
+    route: &Value,
+) -> anyhow::Result<StackRoute> {
+    let key = route["RouteKey"].as_str().context("RouteKey")?;
+    let target = integration_of(&route["Target"]).context("Target")?;
+    let (_, integration) = of_type(resources, "AWS::ApiGatewayV2::Integration")
+        .find(|(id, _)| *id == target)
+        .with_context(|| format!("no integration {target}"))?;
+    let function = Resolver::target(&integration["IntegrationUri"]).context("IntegrationUri")?;
+    let authorization = route.get("AuthorizationType");
+    let authorization = authorization.map_or(Ok("NONE"), |value| resolver.text(value))?;
+    Ok(StackRoute {
+        key: key.to_owned(),
+        function: function.to_owned(),
+        authorization: match authorization {
+            "NONE" => Authorization::None,
+            "AWS_IAM" => Authorization::Iam,
+            other => bail!("AuthorizationType {other} is not emulated"),
+        },
+    })
+}
+
+/// The logical id in a route's target, `integrations/` and a reference, as
+/// `Fn::Sub` or `Fn::Join`.
+fn integration_of(target: &Value) -> Option<&str> {
+    if let Some(text) = target.get("Fn::Sub").and_then(Value::as_str) {
+        return text.strip_prefix("integrations/${")?.strip_suffix('}');
+    }
+    let join = target.get("Fn::Join")?;
+    let [folder, reference] = join.get(1)?.as_array()?.as_slice() else {
+        return None;
+    };
+    let folder = format!("{}{}", folder.as_str()?, join.get(0)?.as_str()?);
+    reference
+        .get("Ref")?
+        .as_str()
+        .filter(|_| folder == "integrations/")
 }
 
 fn read_cors(resolver: &Resolver, resources: &Map<String, Value>) -> anyhow::Result<Option<Cors>> {
@@ -309,4 +340,107 @@ fn read_cors(resolver: &Resolver, resources: &Map<String, Value>) -> anyhow::Res
     Ok(Some(
         serde_json::from_value(cors).context("CorsConfiguration")?,
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn routes(resources: &Value) -> anyhow::Result<Vec<StackRoute>> {
+        read_routes(&Resolver::default(), resources.as_object().unwrap())
+    }
+
+    fn route(target: &Value, authorization: &Value) -> Value {
+        json!({
+            "Route": {"Type": "AWS::ApiGatewayV2::Route", "Properties": {
+                "RouteKey": "GET /x", "Target": target, "AuthorizationType": authorization,
+            }},
+            "Integration": {"Type": "AWS::ApiGatewayV2::Integration", "Properties": {
+                "IntegrationUri": {"Fn::GetAtt": ["Plain", "Arn"]},
+            }},
+            "QueryIntegration": {"Type": "AWS::ApiGatewayV2::Integration", "Properties": {
+                "IntegrationUri": {"Fn::GetAtt": ["Query", "Arn"]},
+            }},
+        })
+    }
+
+    #[test]
+    fn a_route_has_the_integration_that_it_names_and_no_other() {
+        for (target, function) in [
+            (
+                json!({"Fn::Sub": "integrations/${QueryIntegration}"}),
+                "Query",
+            ),
+            (json!({"Fn::Sub": "integrations/${Integration}"}), "Plain"),
+            (
+                json!({"Fn::Join": ["/", ["integrations", {"Ref": "Integration"}]]}),
+                "Plain",
+            ),
+            (
+                json!({"Fn::Join": ["", ["integrations/", {"Ref": "QueryIntegration"}]]}),
+                "Query",
+            ),
+        ] {
+            let route = &routes(&route(&target, &json!("NONE"))).unwrap()[0];
+            assert_eq!(
+                (route.function.as_str(), route.key.as_str()),
+                (function, "GET /x")
+            );
+        }
+        for target in [
+            json!("integrations/Integration"),
+            json!({"Fn::Sub": "integrations/${Integ}"}),
+            json!({"Fn::Join": ["", ["integrations", {"Ref": "Integration"}]]}),
+        ] {
+            assert!(routes(&route(&target, &json!("NONE"))).is_err(), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_routes_authorization_is_read_and_what_is_not_emulated_is_refused() {
+        let target = json!({"Fn::Sub": "integrations/${Integration}"});
+        let of = |kind: &str| routes(&route(&target, &json!(kind)));
+        assert_eq!(of("AWS_IAM").unwrap()[0].authorization, Authorization::Iam);
+        assert_eq!(of("NONE").unwrap()[0].authorization, Authorization::None);
+        assert!(of("JWT").is_err());
+    }
+
+    fn mapping(changed: &Value) -> anyhow::Result<StackMapping> {
+        let mut properties = json!({
+            "FunctionName": {"Ref": "F"},
+            "EventSourceArn": {"Fn::GetAtt": ["S", "Arn"]},
+            "StartingPosition": "TRIM_HORIZON",
+        });
+        for (key, value) in changed.as_object().unwrap() {
+            properties[key] = value.clone();
+        }
+        read_mapping(&Resolver::default(), &properties)
+    }
+
+    #[test]
+    fn tumbling_windows_are_read_as_aws_takes_them() {
+        let window = |changed| {
+            mapping(&changed)
+                .map(|mapping| mapping.tumbling_window)
+                .ok()
+        };
+        assert_eq!(window(json!({})), Some(None));
+        assert_eq!(
+            window(json!({"TumblingWindowInSeconds": 0, "ParallelizationFactor": 4})),
+            Some(None)
+        );
+        assert_eq!(
+            window(json!({"TumblingWindowInSeconds": "900"})),
+            Some(Some(Duration::from_secs(900)))
+        );
+        for refused in [
+            json!({"TumblingWindowInSeconds": 901}),
+            json!({"TumblingWindowInSeconds": -1}),
+            json!({"TumblingWindowInSeconds": 60, "ParallelizationFactor": 2}),
+            json!({"FilterCriteria": {}}),
+        ] {
+            assert!(mapping(&refused).is_err(), "{refused}");
+        }
+    }
 }

@@ -124,6 +124,7 @@ async fn every_shape_of_dead_letter_is_replayed_and_doubles_nothing() -> Result<
         batch_size: 10,
         window: Duration::from_millis(100),
         parallelization_factor: 1,
+        tumbling_window: None,
         start: ReadFrom::Oldest,
         policy: FailurePolicy {
             max_retries: Some(0),

@@ -141,6 +141,23 @@ impl Segment {
     }
 }
 
+/// `queryStringParameters`: decoded, values of the same name joined by commas.
+pub(super) fn query_parameters(query: &str) -> Parameters {
+    let mut parameters = Parameters::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let [name, value] = [name, value].map(|text| percent_decoded(&text.replace('+', " ")));
+        parameters
+            .entry(name)
+            .and_modify(|joined| {
+                joined.push(',');
+                joined.push_str(&value);
+            })
+            .or_insert(value);
+    }
+    parameters
+}
+
 /// Undoes `%xx`.
 fn percent_decoded(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
@@ -223,6 +240,23 @@ mod tests {
             chosen(&["GET /x/{a}/{b}"], "GET /x/caf%C3%A9%2F1/50%25%zz"),
             Some(("GET /x/{a}/{b}", "a=café/1&b=50%%zz".to_owned()))
         );
+    }
+
+    #[test]
+    fn query_parameters_are_decoded_and_joined() {
+        for (query, expected) in [
+            ("", &[][..]),
+            ("a=1&b", &[("a", "1"), ("b", "")]),
+            ("a=1&b=x&a=2", &[("a", "1,2"), ("b", "x")]),
+            (
+                "caf%C3%A9=a%26b+c&&d=e=f",
+                &[("café", "a&b c"), ("d", "e=f")],
+            ),
+        ] {
+            let parameters = query_parameters(query);
+            let pairs = parameters.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+            assert_eq!(pairs.collect::<Vec<_>>(), expected, "{query}");
+        }
     }
 
     #[test]
