@@ -19,9 +19,10 @@ pub const STACK_NAME: &str = "freshet";
 const BUCKET: &str = "freshet-artifacts";
 
 /// The functions: logical id and binary.
-pub const FUNCTIONS: [(&str, &str); 3] = [
+pub const FUNCTIONS: [(&str, &str); 4] = [
     ("CollectFunction", "collect"),
     ("EnrichFunction", "enrich"),
+    ("QueryFunction", "query"),
     ("ProvisionFunction", "provision"),
 ];
 
