@@ -19,10 +19,11 @@ pub const STACK_NAME: &str = "freshet";
 const BUCKET: &str = "freshet-artifacts";
 
 /// The functions: logical id and binary.
-pub const FUNCTIONS: [(&str, &str); 4] = [
+pub const FUNCTIONS: [(&str, &str); 5] = [
     ("CollectFunction", "collect"),
     ("EnrichFunction", "enrich"),
     ("AggregateFunction", "aggregate"),
+    ("QueryFunction", "query"),
     ("ProvisionFunction", "provision"),
 ];
 

@@ -48,6 +48,8 @@ pub struct StackOptions {
 pub struct Endpoints {
     /// Post events here.
     pub collect_url: String,
+    /// Read aggregations here.
+    pub query_url: String,
     /// The demo shop.
     pub shop_url: String,
     /// The dashboards, in a browser.
@@ -145,6 +147,8 @@ impl Stack {
             // Neither is part of what is published for a laptop.
             ("OnMissing", "skip".to_owned()),
             ("DashboardsUrl", "none".to_owned()),
+            // It listens on this machine only, and there is no IAM to ask.
+            ("QueryAuthorization", "NONE".to_owned()),
         ];
         deploy::deploy(
             &aws,
@@ -195,6 +199,7 @@ impl Stack {
         .await?;
         let endpoints = Endpoints {
             collect_url,
+            query_url: format!("{}/v1/aggregations", cloud.api.url),
             shop_url: shop.url.clone(),
             dashboard_url: format!("{}/dashboard", shop.url),
             opensearch_url: opensearch.url().to_owned(),

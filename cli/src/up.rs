@@ -163,6 +163,7 @@ fn show_more(log: &Path, shown: usize) -> usize {
 fn welcome(endpoints: &Endpoints) -> String {
     let Endpoints {
         collect_url,
+        query_url,
         shop_url,
         dashboard_url,
         search_url,
@@ -174,6 +175,7 @@ fn welcome(endpoints: &Endpoints) -> String {
   dashboard  {dashboard_url}   what visitors do now
   search     {search_url}
   collect    {collect_url}
+  query      {query_url}/page_view   what the last five minutes counted
 
   curl -H 'content-type: application/json' {collect_url} -d '
     {{\"user_id\":\"u1\",\"session_id\":\"s1\",\"event_type\":\"page_view\",

@@ -1,1 +1,16 @@
 //! Lambda behind the HTTP API: reads what aggregate counted.
+//!
+//! [`request`] reads what API Gateway hands over, [`range`] which slots it asks
+//! for, [`access`] whether it may, [`handler`] asks the table, and [`answer`]
+//! is what goes back: JSON with an entity tag, or a problem (RFC 9457).
+
+pub mod access;
+pub mod answer;
+pub mod config;
+pub mod entity;
+pub mod handler;
+pub mod range;
+pub mod request;
+
+#[cfg(test)]
+mod tests;

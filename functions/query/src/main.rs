@@ -1,2 +1,49 @@
-//! The bootstrap.
-fn main() {}
+//! The bootstrap: telemetry, configuration, clients, run.
+
+use anyhow::Context as _;
+use freshet_keys::Keys;
+use freshet_tables::ResultTable;
+use lambda_runtime::{LambdaEvent, service_fn};
+use query::access::Access;
+use query::config::{Authorization, Config};
+use query::handler::{Aggregation, Handler};
+use serde_json::value::RawValue;
+
+/// What aggregate counts. (To be the registry's own list.)
+const AGGREGATIONS: [Aggregation; 2] = [
+    (
+        "page_view",
+        "page views, pages, visitors by page and browsers",
+    ),
+    (
+        "conversion_funnel",
+        "users and events of each step from landing to purchase",
+    ),
+];
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let config = Config::from_env().context("the configuration is wrong")?;
+    freshet_telemetry::init(&config.log_level);
+    let aws = aws_config::from_env().load().await;
+    let access = match config.authorization {
+        Authorization::Iam => Access::Iam,
+        Authorization::None => Access::anyone(),
+        Authorization::ReadKey => {
+            let secrets = aws_sdk_secretsmanager::Client::new(&aws);
+            let keys = Keys::load(secrets, config.read_keys_secret_id, &[]).await;
+            Access::ReadKey(keys.context("the read keys cannot be loaded")?)
+        }
+    };
+    let table = ResultTable::new(&aws, config.table);
+    let handler = &Handler::new(table, access, config.windows, AGGREGATIONS.to_vec());
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Box<RawValue>>| async move {
+        Ok::<_, lambda_runtime::Error>(
+            handler
+                .handle(event.payload.get(), event.context.deadline())
+                .await,
+        )
+    }))
+    .await
+    .map_err(|error| anyhow::anyhow!(error))
+}
