@@ -1,4 +1,4 @@
-"""Starts MiniStack with four corrections, each made in memory at its start.
+"""Starts MiniStack with five corrections, each made in memory at its start.
 
 They belong to the one version that requirements.txt pins, so any other is
 refused. The server's own variables say where it listens (BIND_HOST,
@@ -17,6 +17,8 @@ found = importlib.metadata.version("ministack")
 if found != VERSION:
     sys.exit(f"launch.py corrects MiniStack {VERSION}, but {found} is installed")
 
+import ministack.services.cloudformation.provisioners as provisioners  # noqa: E402
+import ministack.services.dynamodb as dynamodb  # noqa: E402
 import ministack.services.kinesis as kinesis  # noqa: E402
 import ministack.services.lambda_svc as lambda_svc  # noqa: E402
 from ministack.app import main  # noqa: E402
@@ -62,5 +64,22 @@ lambda_svc._poll_kinesis = lambda: False
 # 4. Its Runtime API answers in two small writes; Nagle's algorithm would hold
 #    the second one back for 40 ms.
 socketserver.StreamRequestHandler.disable_nagle_algorithm = True
+
+# 5. A table that a template makes never lets anything expire: its TTL is left out.
+table_handler = provisioners._RESOURCE_HANDLERS["AWS::DynamoDB::Table"]
+create_table = table_handler["create"]
+
+
+def create_table_with_ttl(logical_id, props, stack_name):
+    name, attributes = create_table(logical_id, props, stack_name)
+    specification = props.get("TimeToLiveSpecification")
+    if specification:
+        status, _, body = dynamodb._update_ttl({"TableName": name, "TimeToLiveSpecification": specification})
+        if status != 200:
+            raise ValueError(f"{logical_id}: {body}")
+    return name, attributes
+
+
+table_handler["create"] = create_table_with_ttl
 
 main()
