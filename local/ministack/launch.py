@@ -17,6 +17,8 @@ found = importlib.metadata.version("ministack")
 if found != VERSION:
     sys.exit(f"launch.py corrects MiniStack {VERSION}, but {found} is installed")
 
+import ministack.services.cloudformation.provisioners as provisioners  # noqa: E402
+import ministack.services.dynamodb as dynamodb  # noqa: E402
 import ministack.services.kinesis as kinesis  # noqa: E402
 import ministack.services.lambda_svc as lambda_svc  # noqa: E402
 import resharding  # noqa: E402
@@ -66,5 +68,22 @@ socketserver.StreamRequestHandler.disable_nagle_algorithm = True
 
 # 5. Its reshards throw the parents away, with what nobody has read yet.
 resharding.correct()
+
+# 6. A table that a template makes never lets anything expire: its TTL is left out.
+table_handler = provisioners._RESOURCE_HANDLERS["AWS::DynamoDB::Table"]
+create_table = table_handler["create"]
+
+
+def create_table_with_ttl(logical_id, props, stack_name):
+    name, attributes = create_table(logical_id, props, stack_name)
+    specification = props.get("TimeToLiveSpecification")
+    if specification:
+        status, _, body = dynamodb._update_ttl({"TableName": name, "TimeToLiveSpecification": specification})
+        if status != 200:
+            raise ValueError(f"{logical_id}: {body}")
+    return name, attributes
+
+
+table_handler["create"] = create_table_with_ttl
 
 main()

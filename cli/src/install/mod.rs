@@ -2,6 +2,7 @@
 //! pinned versions. What the machine itself must bring is in [`tools`].
 
 mod charts;
+mod dynamodb;
 mod ministack;
 mod opensearch;
 pub mod tools;
@@ -13,6 +14,7 @@ use anyhow::{Context as _, Result};
 use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
+pub use dynamodb::{DynamoDbFiles, install_dynamodb};
 pub use ministack::VERSION as MINISTACK_VERSION;
 pub use opensearch::version as opensearch_version;
 

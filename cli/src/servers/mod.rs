@@ -1,9 +1,11 @@
 //! The real servers that a local stack stands on: OpenSearch, and MiniStack
-//! for the AWS services. Each listens on a loopback port of its own.
+//! for the AWS services; and DynamoDB Local, for tests. Each listens on a loopback port of its own.
 
+pub mod dynamodb;
 pub mod ministack;
 pub mod opensearch;
 
+pub use dynamodb::DynamoDb;
 pub use ministack::MiniStack;
 pub use opensearch::OpenSearch;
 
