@@ -10,8 +10,7 @@ mod shards;
 use crate::batch::FailurePolicy;
 use crate::function::InvokeError;
 use crate::kinesis::{ReadFrom, RecordSource, ShardInfo};
-use crate::window::MAX_WINDOW;
-use anyhow::ensure;
+use crate::window;
 use axum::body::Bytes;
 use checkpoint::{Checkpoints, Progress};
 use lane::{Item, lane_of};
@@ -101,29 +100,6 @@ impl Drop for Mapping {
     }
 }
 
-impl MappingConfig {
-    /// Refuses what AWS refuses.
-    ///
-    /// # Errors
-    /// If there are tumbling windows that are too long, or read by several lanes.
-    pub fn check(&self) -> anyhow::Result<()> {
-        if let Some(length) = self.tumbling_window {
-            ensure!(
-                length <= MAX_WINDOW && !length.is_zero(),
-                "a tumbling window of {} s: it is 1 to {} s long",
-                length.as_secs(),
-                MAX_WINDOW.as_secs()
-            );
-            ensure!(
-                self.parallelization_factor <= 1,
-                "tumbling windows need a ParallelizationFactor of 1, not {}",
-                self.parallelization_factor
-            );
-        }
-        Ok(())
-    }
-}
-
 /// What all tasks of a mapping share.
 struct Shared<S, F, D> {
     config: MappingConfig,
@@ -146,7 +122,7 @@ impl Mapping {
         function: Arc<F>,
         on_failure: Option<D>,
     ) -> anyhow::Result<Self> {
-        config.check()?;
+        window::check(config.tumbling_window, config.parallelization_factor)?;
         let stats = Arc::new(Stats::default());
         let checkpoints = Arc::new(Checkpoints::open(config.checkpoint_file.clone())?);
         let listed = source.shards().await?;

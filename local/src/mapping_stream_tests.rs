@@ -371,13 +371,17 @@ async fn a_final_invocation_is_made_up_for_after_a_restart() {
 
 #[tokio::test]
 async fn windows_are_refused_where_aws_refuses_them() {
-    for (window_s, factor) in [(60, 2), (901, 1)] {
+    for (window_s, factor, taken) in [(60, 2, false), (901, 1, false), (900, 1, true)] {
         let mut setup = setup("refused", window_s);
         setup.config.parallelization_factor = factor;
-        let error = setup.config.check().unwrap_err().to_string();
-        assert!(error.contains("window"), "{error}");
+        setup.stream.open("a", &[]);
+        let (config, stream) = (setup.config.clone(), setup.stream.clone());
+        let function = Arc::clone(&setup.function);
+        let mapping = Mapping::start(config, stream, function, None::<NoDestination>).await;
+        let error = mapping.err().map(|error| error.to_string());
+        assert_eq!(error.is_none(), taken, "{error:?}");
+        assert!(error.is_none_or(|text| text.contains("TumblingWindowInSeconds")));
     }
-    assert!(setup("taken", 900).config.check().is_ok());
 }
 
 /// Where a shard's records were given, by their place among all.

@@ -6,8 +6,8 @@ mod resolver;
 use crate::batch::FailurePolicy;
 use crate::http_api::{Authorization, Cors};
 use crate::kinesis::ReadFrom;
-use crate::window::MAX_WINDOW;
-use anyhow::{Context as _, bail, ensure};
+use crate::window;
+use anyhow::{Context as _, bail};
 use aws_sdk_cloudformation::Client;
 use aws_sdk_cloudformation::types::TemplateStage;
 use resolver::Resolver;
@@ -229,15 +229,8 @@ fn read_mapping(resolver: &Resolver, properties: &Value) -> anyhow::Result<Stack
     };
     let parallelization_factor = usize::try_from(number("ParallelizationFactor", 1)?)?;
     let tumbling = Duration::from_secs(u64::try_from(number("TumblingWindowInSeconds", 0)?)?);
-    ensure!(
-        tumbling <= MAX_WINDOW,
-        "TumblingWindowInSeconds is at most {}",
-        MAX_WINDOW.as_secs()
-    );
-    ensure!(
-        tumbling.is_zero() || parallelization_factor == 1,
-        "TumblingWindowInSeconds needs a ParallelizationFactor of 1, not {parallelization_factor}"
-    );
+    let tumbling_window = (tumbling > Duration::ZERO).then_some(tumbling);
+    window::check(tumbling_window, parallelization_factor)?;
     let retries = number("MaximumRetryAttempts", -1)?;
     let age_s = number("MaximumRecordAgeInSeconds", -1)?;
     let reports = properties["FunctionResponseTypes"].as_array();
@@ -252,7 +245,7 @@ fn read_mapping(resolver: &Resolver, properties: &Value) -> anyhow::Result<Stack
         batch_size: usize::try_from(number("BatchSize", 100)?)?,
         window: Duration::from_secs(u64::try_from(number("MaximumBatchingWindowInSeconds", 0)?)?),
         parallelization_factor,
-        tumbling_window: (tumbling > Duration::ZERO).then_some(tumbling),
+        tumbling_window,
         start,
         policy: FailurePolicy {
             report_batch_item_failures: reports

@@ -24,6 +24,7 @@
 //!   final invocation.
 
 use crate::batch::Outcome;
+use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -33,6 +34,21 @@ pub const MAX_STATE_BYTES: usize = 1_048_576;
 
 /// The largest `TumblingWindowInSeconds`.
 pub const MAX_WINDOW: Duration = Duration::from_secs(900);
+
+/// Refuses what AWS refuses: windows that are too long, or read by several lanes.
+pub(crate) fn check(length: Option<Duration>, parallelization_factor: usize) -> anyhow::Result<()> {
+    let seconds = length.unwrap_or(MAX_WINDOW).as_secs();
+    ensure!(
+        (1..=MAX_WINDOW.as_secs()).contains(&seconds),
+        "TumblingWindowInSeconds is 1 to {}, not {seconds}",
+        MAX_WINDOW.as_secs()
+    );
+    ensure!(
+        length.is_none() || parallelization_factor <= 1,
+        "TumblingWindowInSeconds needs a ParallelizationFactor of 1, not {parallelization_factor}"
+    );
+    Ok(())
+}
 
 /// What invocations of a window hand on.
 pub type WindowState = Map<String, Value>;

@@ -13,5 +13,6 @@ mod outage;
 mod provision;
 mod refused;
 mod replay;
+mod resharding;
 mod sessions;
 mod support;

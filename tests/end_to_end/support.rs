@@ -284,7 +284,7 @@ pub(crate) fn browser(script: &str, arguments: &[&str]) -> Result<Value> {
     Ok(serde_json::from_str(last)?)
 }
 
-fn state_folder(name: &str) -> PathBuf {
+pub(crate) fn state_folder(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("freshet-e2e-{name}-{}", std::process::id()))
 }
 
