@@ -8,6 +8,7 @@ mod everyday;
 mod hostile;
 mod killed;
 mod noticed;
+mod openapi;
 mod outage;
 mod provision;
 mod refused;
