@@ -36,6 +36,7 @@ client() {
 template() {
   step "template checks" bash infra/check.sh
   step "template mutations" bash tests/template/mutations.sh
+  step "the OpenAPI document" bash tests/openapi/run.sh
 }
 e2e() { # on the real servers, one test at a time: each starts a stack of its own
   # What needs a full cluster is ignored, which counts as skipped, unless one is named.
@@ -56,7 +57,7 @@ count() { # cargo's and node's words for an outcome
   awk -v cargo="$1" -v tap="$2" '
     /^test result:/ { for (i = 2; i <= NF; i++) if ($i ~ "^" cargo) sum += $(i-1) }
     $1 == "#" && $2 == tap { sum += $3 }
-    /^template [a-z]+: [0-9]+ passed/ { for (i = 2; i <= NF; i++) if ($i ~ "^" cargo) sum += $(i-1) }
+    /^(template [a-z]+|openapi document): [0-9]+ passed/ { for (i = 2; i <= NF; i++) if ($i ~ "^" cargo) sum += $(i-1) }
     END { print sum + 0 }' "$log"
 }
 passed=$(count passed pass); failed=$(count failed fail); skipped=$(count ignored skipped)

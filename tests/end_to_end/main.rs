@@ -9,6 +9,7 @@ mod everyday;
 mod hostile;
 mod killed;
 mod noticed;
+mod openapi;
 mod outage;
 mod provision;
 mod refused;

@@ -137,6 +137,11 @@ impl Bench {
         })
     }
 
+    /// An answer as JSON, whatever its status.
+    pub(crate) async fn get(&self, url: &str) -> Result<Value> {
+        Ok(self.http.get(url).send().await?.json().await?)
+    }
+
     /// From now on, whenever `pick` picks a request to the index, the index
     /// does it, and enrich does not live to hear of it.
     pub(crate) fn kill_enrich_after(

@@ -199,6 +199,18 @@ async fn the_names_say_where_results_are() {
 }
 
 #[tokio::test]
+async fn addresses_have_the_stage_that_was_asked() {
+    let bench = Bench::new().await;
+    let payload = json!({"rawPath": "/prod/v1/aggregations", "requestContext": {"stage": "prod", "http": {"method": "GET"}}});
+    let deadline = SystemTime::now() + Duration::from_secs(10);
+    let answer = bench.handler.handle(&payload.to_string(), deadline).await;
+    assert_eq!(
+        body(&answer)["aggregations"][0]["href"],
+        "/prod/v1/aggregations/page_view"
+    );
+}
+
+#[tokio::test]
 async fn the_latest_slot_is_its_body_and_what_the_table_says() {
     let newest = slot(
         1,
@@ -323,6 +335,19 @@ async fn a_range_is_read_page_by_page_newest_first() {
         path = next.to_owned();
     }
     assert_eq!(seen, [1, 0, -1, -2, -3]);
+    let cursor = slots[5].window_end + 60;
+    let again = body(
+        &bench
+            .get(&format!(
+                "/v1/aggregations/page_view?%61fter={cursor}&limit=1&"
+            ))
+            .await,
+    );
+    let next = format!(
+        "/v1/aggregations/page_view?limit=1&after={}",
+        slots[5].window_end
+    );
+    assert_eq!(again["next"], next);
     let to = iso(slots[5].window_end);
     let half_open = body(
         &bench

@@ -38,6 +38,8 @@ fn a_good_event_is_stamped() {
     assert_eq!(event.metadata().as_json(), r#"{"amount":1}"#);
     let numeric = with("timestamp", Some("1795456800000"));
     assert_eq!(parse(&numeric).unwrap().timestamp(), event.timestamp());
+    let floating = with("timestamp", Some("1795456800000.0"));
+    assert_eq!(parse(&floating).unwrap().timestamp(), event.timestamp());
     assert_eq!(
         parse(&with("event_id", Some("\"mine\"")))
             .unwrap()
@@ -70,6 +72,7 @@ fn every_reason_has_its_code() {
         ("timestamp", Some("\"noon\""), "timestamp_invalid"),
         ("timestamp", Some("-1"), "timestamp_invalid"),
         ("timestamp", Some("1.5"), "field_wrong_type"),
+        ("timestamp", Some("1e300"), "field_wrong_type"),
         (
             "timestamp",
             Some("\"2026-11-16T18:00:09Z\""),

@@ -6,6 +6,9 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 
+/// Whole numbers below 2^53 are exact in floating point.
+const EXACT_BELOW: f64 = 9_007_199_254_740_992.0;
+
 /// A JSON value where an event has text or a number.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Scalar<'a> {
@@ -196,7 +199,12 @@ impl<'de> Visitor<'de> for ScalarVisitor {
     fn visit_u64<E>(self, v: u64) -> Result<Scalar<'de>, E> {
         Ok(i64::try_from(v).map_or(Scalar::Other("number"), Scalar::Integer))
     }
-    fn visit_f64<E>(self, _: f64) -> Result<Scalar<'de>, E> {
+    fn visit_f64<E>(self, v: f64) -> Result<Scalar<'de>, E> {
+        // To JSON 5 and 5.0 are one number, and some languages write the second.
+        if v.fract() == 0.0 && v.abs() < EXACT_BELOW {
+            #[allow(clippy::cast_possible_truncation)] // whole, and below 2^53
+            return Ok(Scalar::Integer(v as i64));
+        }
         Ok(Scalar::Other("number"))
     }
     fn visit_bool<E>(self, _: bool) -> Result<Scalar<'de>, E> {
