@@ -9,12 +9,12 @@
 //!   786 KB for each count.
 
 use crate::contribution::{Key, Kind, keys, put_key};
-use crate::table::{Row, Table};
-use crate::totals::{Counts, ErrorBound};
+use crate::table::{CellTraits, Row, Table};
+use crate::totals::{Counts, ErrorBound, alike_events_lost, micros, saturated, too_few};
 use datasketches::common::NumStdDev;
 use datasketches::hll::{HllSketch, HllType, HllUnion};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// 4,096 registers: 1.6 % standard error, for the users of one value.
 const VALUE_LG_K: u8 = 12;
@@ -24,6 +24,9 @@ const TOTAL_LG_K: u8 = 14;
 const LISTED_VALUES: usize = 1000;
 /// Stands for all values that are not listed.
 const UNLISTED: &str = "\0";
+/// A user with so many events alike in one table is remembered: the table
+/// tells them apart by few bits, and some may be missing.
+const MANY_ALIKE: usize = 16;
 
 /// The estimated summary of a pane.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +42,25 @@ struct CellSketch {
     events: Vec<u32>,
     /// The amount of each event that has one.
     amounts: HashMap<u32, i64>,
+    /// How many events a user had alike, copies in other tables included, by a
+    /// hash of the user and the table's cell; only of users with many.
+    alike: HashMap<u64, u64>,
+}
+
+impl CellSketch {
+    fn unite(&mut self, other: Self) {
+        self.add_events(&other.events);
+        self.amounts.extend(other.amounts);
+        for (user, events) in other.alike {
+            *self.alike.entry(user).or_default() += events;
+        }
+    }
+
+    fn add_events(&mut self, hashes: &[u32]) {
+        self.events.extend(hashes);
+        self.events.sort();
+        self.events.dedup();
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -51,7 +73,8 @@ struct DimensionSketch {
 
 #[derive(Clone, Debug, Default)]
 struct ValueSketch {
-    /// Events that were added, duplicates included: who has few is dropped first.
+    /// Events, users and sessions that were added, copies included: who has few
+    /// is dropped first.
     added: u64,
     users: Distinct<VALUE_LG_K>,
     sessions: Distinct<VALUE_LG_K>,
@@ -89,44 +112,49 @@ impl Sketch {
             .collect();
         let names: Vec<Vec<u8>> = cells.iter().map(|keys| self.listed_only(keys)).collect();
 
-        let mut events: HashMap<&[u8], Vec<(u32, i64)>> = HashMap::new();
-        for row in table.rows() {
-            let keys = &cells[row.cell()];
-            self.users.add(row.user());
-            self.each_listed(keys, |value| value.users.add(row.user()));
-            if keys
-                .iter()
-                .any(|key| matches!(key.kind, Kind::Events | Kind::Amount))
-            {
-                let name = names[row.cell()].as_slice();
-                events
-                    .entry(name)
-                    .or_default()
-                    .push((event_hash(row), row.amount_micros));
+        let mut added: HashMap<&[u8], CellSketch> = HashMap::new();
+        for alike in table
+            .rows()
+            .chunk_by(|a, b| a.user_and_cell == b.user_and_cell)
+        {
+            let (user, number) = (alike[0].user(), alike[0].cell());
+            let keys = &cells[number];
+            self.users.add(user);
+            self.each_listed(keys, |value| value.users.add(user));
+            let traits = CellTraits::of_keys(keys);
+            if !traits.has_identity {
+                continue;
+            }
+            let cell = added.entry(names[number].as_slice()).or_default();
+            let user_and_cell = user_and_cell(user, &table.cells()[number]);
+            for row in alike {
+                let hash = event_hash(user_and_cell, row);
+                cell.events.push(hash);
+                if traits.has_amount {
+                    cell.amounts.insert(hash, row.amount_micros);
+                }
+            }
+            if alike.len() >= MANY_ALIKE {
+                cell.alike.insert(user_and_cell, alike.len() as u64);
             }
         }
         for row in table.sessions() {
             let keys = &cells[row.cell as usize];
             self.each_listed(keys, |value| value.sessions.add(row.session));
         }
-        for (name, added) in events {
-            let has_amount =
-                keys(name).is_ok_and(|keys| keys.iter().any(|k| k.kind == Kind::Amount));
-            let cell = self.cells.entry(name.to_vec()).or_default();
-            cell.events.extend(added.iter().map(|(hash, _)| *hash));
-            cell.events.sort();
-            cell.events.dedup();
-            if has_amount {
-                cell.amounts.extend(added);
-            }
+        for (name, cell) in added {
+            self.cells.entry(name.to_vec()).or_default().unite(cell);
         }
     }
 
-    /// Lists every value of the table, and adds up its events there.
+    /// Lists every value of the table, and adds up what it has there.
     fn list_values(&mut self, table: &Table) {
         let mut rows = vec![0_u64; table.cells().len()];
         for row in table.rows() {
             rows[row.cell()] += 1;
+        }
+        for row in table.sessions() {
+            rows[row.cell as usize] += 1;
         }
         for (cell, rows) in table.cells().iter().zip(rows) {
             for key in keys(cell).unwrap_or_default() {
@@ -167,11 +195,7 @@ impl Sketch {
         }
         for (name, cell) in std::mem::take(&mut self.cells) {
             let renamed = self.listed_only(&keys(&name).unwrap_or_default());
-            let into = self.cells.entry(renamed).or_default();
-            into.events.extend(cell.events);
-            into.events.sort();
-            into.events.dedup();
-            into.amounts.extend(cell.amounts);
+            self.cells.entry(renamed).or_default().unite(cell);
         }
     }
 
@@ -197,13 +221,16 @@ impl Sketch {
     }
 }
 
+/// A user under a cell of a table, which is where an event's hash tells it
+/// apart: a cell of a sketch holds many such.
+fn user_and_cell(user: u64, cell: &[u8]) -> u64 {
+    xxh3_64_with_seed(cell, user)
+}
+
 /// 32 bits that tell a pane's events of one cell apart.
-fn event_hash(row: &Row) -> u32 {
-    let mut bytes = [0; 12];
-    bytes[..8].copy_from_slice(&row.user().to_le_bytes());
-    bytes[8..].copy_from_slice(&row.event.to_le_bytes());
+fn event_hash(user_and_cell: u64, row: &Row) -> u32 {
     // The upper half.
-    (xxh3_64(&bytes) >> 32) as u32
+    (xxh3_64_with_seed(&row.event.to_le_bytes(), user_and_cell) >> 32) as u32
 }
 
 /// How many events have `distinct` different hashes of 32 bits, as likely as
@@ -224,15 +251,49 @@ pub(crate) struct SketchTotals {
     counts: HashMap<(String, String), ValueTotals>,
     users: DistinctUnion<TOTAL_LG_K>,
     distinct: BTreeMap<String, DistinctUnion<TOTAL_LG_K>>,
-    unlisted: BTreeMap<String, u64>,
+    unlisted: BTreeMap<String, Events>,
     left_out: BTreeMap<String, u64>,
-    largest_cell: usize,
+}
+
+/// A count of events that is estimated.
+#[derive(Clone, Copy, Default)]
+struct Events {
+    count: u64,
+    /// Expected to be missing, as tables took them for others.
+    lost: f64,
+    /// Expected to be alike within a cell, and made up for.
+    alike: f64,
+}
+
+impl Events {
+    fn of(cell: &CellSketch) -> Self {
+        // Cells are far smaller than 2^52.
+        #[allow(clippy::cast_precision_loss)]
+        let alike = (cell.events.len() as f64).powi(2) / 2.0 / 2_f64.powi(32);
+        Self {
+            count: events_of(cell.events.len()),
+            lost: cell.alike.values().map(|n| alike_events_lost(*n)).sum(),
+            alike,
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.count += other.count;
+        self.lost += other.lost;
+        self.alike += other.alike;
+    }
+
+    /// The share that it may be off: what is lost, and how far from what is
+    /// expected those may be that are alike.
+    fn off(&self) -> f64 {
+        too_few(self.lost, self.count) + too_few(self.alike, self.count)
+    }
 }
 
 #[derive(Default)]
 struct ValueTotals {
-    events: u64,
-    amount_micros: i64,
+    events: Events,
+    micros: i128,
     users: DistinctUnion<VALUE_LG_K>,
     sessions: DistinctUnion<VALUE_LG_K>,
 }
@@ -297,21 +358,21 @@ impl SketchTotals {
             }
         }
         for (name, cell) in &pane.cells {
-            self.largest_cell = self.largest_cell.max(cell.events.len());
-            let events = events_of(cell.events.len());
+            let events = Events::of(cell);
             for key in keys(name).unwrap_or_default() {
                 if !matches!(key.kind, Kind::Events | Kind::Amount) {
                     continue;
                 }
                 if key.value == UNLISTED {
-                    *self.unlisted.entry(key.dimension.to_owned()).or_default() += events;
+                    let unlisted = self.unlisted.entry(key.dimension.to_owned());
+                    unlisted.or_default().add(events);
                     continue;
                 }
                 let name = (key.dimension.to_owned(), key.value.to_owned());
                 let totals = self.counts.entry(name).or_default();
-                totals.events += events;
+                totals.events.add(events);
                 if key.kind == Kind::Amount {
-                    totals.amount_micros += cell.amounts.values().sum::<i64>();
+                    totals.micros += micros(cell.amounts.values().copied());
                 }
             }
         }
@@ -319,36 +380,47 @@ impl SketchTotals {
 
     pub(crate) fn finish(self) -> Estimated {
         let (users, mut furthest) = self.users.estimate();
+        let mut events_off = 0_f64;
+        let mut in_all: HashMap<String, Events> = HashMap::new();
+        for (dimension, events) in &self.unlisted {
+            in_all.entry(dimension.clone()).or_default().add(*events);
+        }
         let mut values = Vec::with_capacity(self.counts.len());
         for ((dimension, value), totals) in self.counts {
             let (users, off) = totals.users.estimate();
             let (sessions, sessions_off) = totals.sessions.estimate();
             furthest = furthest.max(off).max(sessions_off);
+            events_off = events_off.max(totals.events.off());
+            let all = in_all.entry(dimension.clone()).or_default();
+            all.add(totals.events);
             let counts = Counts {
-                events: totals.events,
+                events: totals.events.count,
                 users,
                 sessions,
-                amount_micros: totals.amount_micros,
+                amount_micros: saturated(totals.micros),
             };
             values.push((dimension, value, counts));
         }
-        // Where every value is listed, they are counted and not estimated.
-        let distinct = self
-            .distinct
-            .into_iter()
-            .filter(|(name, _)| self.left_out.contains_key(name));
-        // Cells are far smaller than 2^52.
-        #[allow(clippy::cast_precision_loss)]
-        let events = self.largest_cell as f64 / 2_f64.powi(32);
+        events_off = in_all.values().map(Events::off).fold(events_off, f64::max);
+        let mut distinct = BTreeMap::new();
+        for (name, union) in self.distinct {
+            // Where every value is listed, they are counted and not estimated.
+            if self.left_out.contains_key(&name) {
+                let (values, off) = union.estimate();
+                furthest = furthest.max(off);
+                distinct.insert(name, values);
+            }
+        }
+        let unlisted = self.unlisted.into_iter();
         Estimated {
             users,
             values,
-            distinct: distinct
-                .map(|(name, union)| (name, union.estimate().0))
+            distinct,
+            unlisted: unlisted
+                .map(|(name, events)| (name, events.count))
                 .collect(),
-            unlisted: self.unlisted,
             bound: ErrorBound {
-                events: Some(events),
+                events: Some(events_off),
                 users: Some(furthest),
                 left_out: self.left_out,
             },

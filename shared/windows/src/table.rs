@@ -4,7 +4,7 @@
 //! It is a set, and two are united: whatever was counted twice is in it once.
 
 use crate::bits::{BitReader, BitWriter, put_sorted, take_sorted};
-use crate::contribution::{Contribution, Kind, keys};
+use crate::contribution::{Contribution, Key, Kind, keys};
 use crate::observation::{EventHash, SessionHash, UserHash};
 use crate::stored::{Reader, StoredError, put_block, put_varint, unzigzag, zigzag};
 use std::collections::HashMap;
@@ -427,7 +427,10 @@ pub(crate) struct CellTraits {
 impl CellTraits {
     pub(crate) fn of(cell: &[u8]) -> Self {
         // Cells are made by `Contribution`, or were checked when they were read.
-        let keys = keys(cell).unwrap_or_default();
+        Self::of_keys(&keys(cell).unwrap_or_default())
+    }
+
+    pub(crate) fn of_keys(keys: &[Key<'_>]) -> Self {
         let any = |kind| keys.iter().any(|key| key.kind == kind);
         Self {
             has_identity: any(Kind::Events) || any(Kind::Amount),
