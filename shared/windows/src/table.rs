@@ -23,6 +23,8 @@ const CELL_BITS: u32 = 64 - HASH_BITS;
 const MAX_CELLS: usize = 1 << CELL_BITS;
 
 const VERSION: u8 = 1;
+/// A cell is no longer than this: an event that says more cannot be counted.
+const MAX_CELL_BYTES: usize = 64 * 1024;
 /// What a row and a cell cost in memory, about.
 const ROW_BYTES: usize = size_of::<Row>();
 const CELL_OVERHEAD_BYTES: usize = 64;
@@ -71,6 +73,8 @@ pub struct Table {
     cells: Cells,
     rows: Vec<Row>,
     sessions: Vec<SessionRow>,
+    /// At most so many rows have an amount.
+    amounts: usize,
     /// How many rows and sessions are in order and without repetition.
     sealed: (usize, usize),
 }
@@ -90,7 +94,7 @@ impl Cells {
         }
         let number = u32::try_from(self.bytes.len())
             .ok()
-            .filter(|&n| (n as usize) < MAX_CELLS)?;
+            .filter(|&n| (n as usize) < MAX_CELLS && cell.len() <= MAX_CELL_BYTES)?;
         let cell: Arc<[u8]> = cell.into();
         self.total_bytes += cell.len() + CELL_OVERHEAD_BYTES;
         self.bytes.push(Arc::clone(&cell));
@@ -99,9 +103,11 @@ impl Cells {
     }
 }
 
-/// A table cannot number more cells.
+/// A table cannot number a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a pane has more than {MAX_CELLS} combinations of values")]
+#[error(
+    "a pane has more than {MAX_CELLS} combinations of values, or one takes more than {MAX_CELL_BYTES} bytes"
+)]
 pub struct TableFull;
 
 impl Table {
@@ -113,8 +119,14 @@ impl Table {
         user: UserHash,
         session: SessionHash,
     ) -> Result<(), TableFull> {
-        if !contribution.cell.is_empty() {
-            let cell = self.cells.number(&contribution.cell).ok_or(TableFull)?;
+        // Both numbers first: an event is added whole or not at all.
+        let mut number = |cell: &[u8]| {
+            let number = (!cell.is_empty()).then(|| self.cells.number(cell).ok_or(TableFull));
+            number.transpose()
+        };
+        let cell = number(&contribution.cell)?;
+        let session_cell = number(&contribution.session_cell)?;
+        if let Some(cell) = cell {
             let user = user.0 >> (64 - HASH_BITS);
             // 22 bits.
             #[allow(clippy::cast_possible_truncation)]
@@ -124,12 +136,9 @@ impl Table {
                 event: if contribution.has_identity { event } else { 0 },
                 amount_micros: contribution.amount_micros,
             });
+            self.amounts += usize::from(contribution.amount_micros != 0);
         }
-        if !contribution.session_cell.is_empty() {
-            let cell = self
-                .cells
-                .number(&contribution.session_cell)
-                .ok_or(TableFull)?;
+        if let Some(cell) = session_cell {
             self.sessions.push(SessionRow {
                 session: session.0 >> (64 - HASH_BITS),
                 cell,
@@ -141,8 +150,8 @@ impl Table {
     /// Adds everything that `other` has.
     ///
     /// # Errors
-    /// [`TableFull`] if both together have too many cells; the table is then
-    /// as it was.
+    /// [`TableFull`] if both together have too many cells; nothing is then
+    /// counted in addition.
     pub fn unite(&mut self, other: &Self) -> Result<(), TableFull> {
         let numbers: Option<Vec<u32>> = other
             .cells
@@ -151,6 +160,7 @@ impl Table {
             .map(|cell| self.cells.number(cell))
             .collect();
         let numbers = numbers.ok_or(TableFull)?;
+        self.amounts += other.amounts;
         self.rows.extend(
             other
                 .rows
@@ -173,6 +183,11 @@ impl Table {
         // The stable sort: it finds the runs that are in order already.
         self.rows.sort();
         self.rows.dedup_by_key(|row| (row.user_and_cell, row.event));
+        self.amounts = self
+            .rows
+            .iter()
+            .filter(|row| row.amount_micros != 0)
+            .count();
         self.sessions.sort();
         self.sessions.dedup();
         self.sealed = (self.rows.len(), self.sessions.len());
@@ -195,9 +210,12 @@ impl Table {
     /// More than it takes when written, unless it is nearly empty.
     #[must_use]
     pub const fn encoded_bytes_at_most(&self) -> usize {
-        // 6 bytes of hash, 3 of the event, 3 of the cell, 9 of the amount are
-        // never all needed.
-        64 + self.rows.len() * 13 + self.sessions.len() * 8 + self.cells.total_bytes
+        // 6 bytes of hash, 3 of the event, 3 of the cell, 1 of no amount; 9
+        // more of an amount.
+        64 + self.rows.len() * 13
+            + self.amounts * 9
+            + self.sessions.len() * 8
+            + self.cells.total_bytes
     }
 
     pub(crate) fn rows(&self) -> &[Row] {
@@ -319,6 +337,9 @@ impl Table {
         for number in 0..count {
             let length = cells.length()?;
             let cell = cells.skip(length)?;
+            if length > MAX_CELL_BYTES {
+                return Err(StoredError::Damaged);
+            }
             keys(cell)?;
             traits.push(CellTraits::of(cell));
             if table.cells.number(cell).map(|n| n as usize) != Some(number) {

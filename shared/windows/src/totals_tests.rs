@@ -83,7 +83,7 @@ fn users_and_sessions_count_once_in_a_window_and_events_in_each_pane() {
 #[test]
 fn rows_of_users_alone_are_no_events() {
     let only_users = table((0..100).map(|n| (n, n % 7, 0)), |_, to| {
-        to.user("step", "landing")
+        to.user("step", "landing");
     });
     assert_eq!(only_users.rows().len(), 7);
     let totals = totals(vec![only_users]);
@@ -104,7 +104,7 @@ fn amounts_beyond_all_money_saturate() {
     ] {
         let pane = |from| {
             table((from..from + 3).map(|n| (n, n, n)), |_, to| {
-                to.amount("all", "", amount)
+                to.amount("all", "", amount);
             })
         };
         let totals = totals(vec![pane(0), pane(3)]);
@@ -118,7 +118,7 @@ fn amounts_beyond_all_money_saturate() {
     // depend on which come first.
     assert_eq!(totals(vec![cancel]).get("all", "").amount_micros, -2);
     let nan = table((0..1).map(|n| (n, n, n)), |_, to| {
-        to.amount("all", "", f64::NAN)
+        to.amount("all", "", f64::NAN);
     });
     assert_eq!(totals(vec![nan]).get("all", "").amount_micros, 0);
 }
@@ -127,7 +127,7 @@ fn amounts_beyond_all_money_saturate() {
 fn many_events_of_one_user_alike_are_not_called_exact() {
     let alike = |events: u64| {
         table((0..events).map(|n| (n, 0, 0)), |_, to| {
-            to.event("page", "/")
+            to.event("page", "/");
         })
     };
     // 200 × 199 / 2 pairs / 2^22 = 0.005 expected losses.
@@ -190,7 +190,7 @@ fn many_users_are_not_called_exact_and_the_bound_is_small() {
         }
     }
     let few = table((0..100_000).map(|n| (n, n, n)), |_, to| {
-        to.event("page", "/")
+        to.event("page", "/");
     });
     assert!(totals(vec![few]).bound().is_exact());
 }
