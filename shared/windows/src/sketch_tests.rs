@@ -351,7 +351,7 @@ fn crawled(n: u64) -> (bool, String, Visit) {
         kind: 0,
         ..Visit::of(n)
     };
-    let is_hot = n % 2 == 0;
+    let is_hot = n.is_multiple_of(2);
     let page = if is_hot {
         format!("/hot/{}", hash(n, 30) % 20)
     } else {
@@ -589,4 +589,31 @@ fn repetitions_do_not_use_up_the_budget() {
     }
     let mut exact = summary.exact().expect("it fits").clone();
     assert!(exact.encode() == table.clone().encode());
+}
+
+/// Everybody is in the step, and two estimates of everybody differ.
+#[test]
+fn no_more_users_reach_a_step_than_there_are() {
+    let registry = Registry::builtin();
+    let funnel = registry.get("conversion_funnel").unwrap();
+    let mut too_many = 0;
+    for population in 0..6 {
+        let all_buy = |n| {
+            let visit = Visit {
+                user: population * 1_000_000 + n,
+                page: 0,
+                browser: 0,
+                kind: 3,
+            };
+            observe(n, "/".to_owned(), "purchase", visit)
+        };
+        let totals = totals_of(&tables(funnel.as_ref(), 50_000, all_buy));
+        too_many += u64::from(totals.get("step", "purchase").users > totals.users());
+        let result = result(funnel.as_ref(), &totals);
+        let rate = result["conversion_rates"]["purchase_rate"]
+            .as_f64()
+            .unwrap();
+        assert!((0.9..=1.0).contains(&rate), "{rate}");
+    }
+    assert!(too_many > 0, "the test has such populations");
 }
