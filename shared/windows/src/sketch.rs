@@ -24,6 +24,9 @@ const TOTAL_LG_K: u8 = 14;
 const LISTED_VALUES: usize = 1000;
 /// Stands for all values that are not listed.
 const UNLISTED: &str = "\0";
+/// An event under many dimensions with dropped values is looked for in no
+/// more than twice as many cells.
+const MOST_LESS_LISTED: usize = 8;
 /// A user with so many events alike in one table is remembered: the table
 /// tells them apart by few bits, and some may be missing.
 const MANY_ALIKE: usize = 16;
@@ -142,9 +145,53 @@ impl Sketch {
             let keys = &cells[row.cell as usize];
             self.each_listed(keys, |value| value.sessions.add(row.session));
         }
+        self.take_from_unlisted(&added);
         for (name, cell) in added {
             self.cells.entry(name.to_vec()).or_default().unite(cell);
         }
+    }
+
+    /// Where values were dropped: an event that is added under its value may
+    /// have come before, while that was not listed. It is counted once.
+    fn take_from_unlisted(&mut self, added: &HashMap<&[u8], CellSketch>) {
+        let mut taken: HashMap<Vec<u8>, HashSet<u32>> = HashMap::new();
+        for (name, cell) in added {
+            for name in self.less_listed(name) {
+                taken.entry(name).or_default().extend(&cell.events);
+            }
+        }
+        for (name, taken) in taken {
+            if let Some(cell) = self.cells.get_mut(&name) {
+                cell.events.retain(|hash| !taken.contains(hash));
+                cell.amounts.retain(|hash, _| !taken.contains(hash));
+            }
+        }
+    }
+
+    /// The cells that a cell's events may have been in while one or more of
+    /// its values were not listed.
+    fn less_listed(&self, cell: &[u8]) -> Vec<Vec<u8>> {
+        let keys = keys(cell).unwrap_or_default();
+        let was_dropped = |key: &Key<'_>| {
+            let dimension = self.dimensions.get(key.dimension);
+            key.value != UNLISTED && dimension.is_some_and(|d| d.left_out > 0)
+        };
+        let mut cells = vec![Vec::new()];
+        for key in &keys {
+            let mut unlisted = Vec::new();
+            if was_dropped(key) && cells.len() < MOST_LESS_LISTED {
+                unlisted.clone_from(&cells);
+                for cell in &mut unlisted {
+                    put_key(cell, key.kind, key.dimension, UNLISTED);
+                }
+            }
+            for cell in &mut cells {
+                put_key(cell, key.kind, key.dimension, key.value);
+            }
+            cells.extend(unlisted);
+        }
+        // The first is the cell itself.
+        cells.split_off(1)
     }
 
     /// Lists every value of the table, and adds up what it has there.
@@ -245,6 +292,14 @@ fn events_of(distinct: usize) -> u64 {
     (-all * (-(distinct as f64) / all).ln_1p()).round() as u64
 }
 
+/// How many pairs of so many events are expected to have hashes that are alike.
+fn expected_alike(events: u64) -> f64 {
+    // Panes are far smaller than 2^52.
+    #[allow(clippy::cast_precision_loss)]
+    let events = events as f64;
+    events.powi(2) / 2.0 / 2_f64.powi(32)
+}
+
 /// Puts the sketches of several panes together.
 #[derive(Default)]
 pub(crate) struct SketchTotals {
@@ -253,6 +308,8 @@ pub(crate) struct SketchTotals {
     distinct: BTreeMap<String, DistinctUnion<TOTAL_LG_K>>,
     unlisted: BTreeMap<String, Events>,
     left_out: BTreeMap<String, u64>,
+    /// Listed or not.
+    dimensions: BTreeMap<String, Events>,
 }
 
 /// A count of events that is estimated.
@@ -267,13 +324,11 @@ struct Events {
 
 impl Events {
     fn of(cell: &CellSketch) -> Self {
-        // Cells are far smaller than 2^52.
-        #[allow(clippy::cast_precision_loss)]
-        let alike = (cell.events.len() as f64).powi(2) / 2.0 / 2_f64.powi(32);
+        let count = events_of(cell.events.len());
         Self {
-            count: events_of(cell.events.len()),
+            count,
             lost: cell.alike.values().map(|n| alike_events_lost(*n)).sum(),
-            alike,
+            alike: expected_alike(count),
         }
     }
 
@@ -357,12 +412,14 @@ impl SketchTotals {
                 totals.sessions.add(&sketch.sessions);
             }
         }
+        let mut in_pane: BTreeMap<&str, Events> = BTreeMap::new();
         for (name, cell) in &pane.cells {
             let events = Events::of(cell);
             for key in keys(name).unwrap_or_default() {
                 if !matches!(key.kind, Kind::Events | Kind::Amount) {
                     continue;
                 }
+                in_pane.entry(key.dimension).or_default().add(events);
                 if key.value == UNLISTED {
                     let unlisted = self.unlisted.entry(key.dimension.to_owned());
                     unlisted.or_default().add(events);
@@ -376,23 +433,27 @@ impl SketchTotals {
                 }
             }
         }
+        for (name, mut events) in in_pane {
+            if pane.dimensions.get(name).is_some_and(|d| d.left_out > 0) {
+                // Any of them may have been taken for one that was not listed.
+                events.alike = expected_alike(events.count);
+            }
+            self.dimensions
+                .entry(name.to_owned())
+                .or_default()
+                .add(events);
+        }
     }
 
     pub(crate) fn finish(self) -> Estimated {
         let (users, mut furthest) = self.users.estimate();
         let mut events_off = 0_f64;
-        let mut in_all: HashMap<String, Events> = HashMap::new();
-        for (dimension, events) in &self.unlisted {
-            in_all.entry(dimension.clone()).or_default().add(*events);
-        }
         let mut values = Vec::with_capacity(self.counts.len());
         for ((dimension, value), totals) in self.counts {
             let (users, off) = totals.users.estimate();
             let (sessions, sessions_off) = totals.sessions.estimate();
             furthest = furthest.max(off).max(sessions_off);
             events_off = events_off.max(totals.events.off());
-            let all = in_all.entry(dimension.clone()).or_default();
-            all.add(totals.events);
             let counts = Counts {
                 events: totals.events.count,
                 users,
@@ -401,7 +462,8 @@ impl SketchTotals {
             };
             values.push((dimension, value, counts));
         }
-        events_off = in_all.values().map(Events::off).fold(events_off, f64::max);
+        let in_all = self.dimensions.values().map(Events::off);
+        events_off = in_all.fold(events_off, f64::max);
         let mut distinct = BTreeMap::new();
         for (name, union) in self.distinct {
             // Where every value is listed, they are counted and not estimated.

@@ -617,3 +617,28 @@ fn no_more_users_reach_a_step_than_there_are() {
     }
     assert!(too_many > 0, "the test has such populations");
 }
+
+/// Batches that were delivered again, with more values than are listed: an
+/// event that was seen while its value was not listed is still one.
+#[test]
+fn everything_twice_with_more_values_than_are_listed() {
+    let registry = Registry::builtin();
+    let page_view = registry.get("page_view").unwrap();
+    let events = 200_000;
+    let crawled_event = |n| {
+        let (_, page, visit) = crawled(n);
+        observe(n, page, "page_view", visit)
+    };
+    let mut twice = tables(page_view.as_ref(), events, crawled_event);
+    twice.extend(twice.clone());
+    let totals = totals_of(&twice);
+    assert!(totals.bound().left_out["page"] > 0);
+    for dimension in ["page", "browser"] {
+        assert_within(
+            totals.events(dimension),
+            events,
+            ONE_IN_A_THOUSAND,
+            dimension,
+        );
+    }
+}
