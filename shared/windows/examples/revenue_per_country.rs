@@ -104,8 +104,8 @@ fn purchase(id: u64, at: freshet_events::Timestamp, details: &Known) -> Observat
     }
 }
 
-#[allow(dead_code)]
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// Its result for five events, one of them a repetition.
+pub(crate) fn demonstrate() -> Result<Box<RawValue>, Box<dyn std::error::Error>> {
     let at = freshet_events::Timestamp::from_millis(1_795_449_630_000).ok_or("out of range")?;
     let windowing = Windowing::default();
     let registry = Registry::new([Arc::new(RevenuePerCountry) as Arc<dyn Aggregator>]);
@@ -123,7 +123,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (id, country, amount) in purchases {
         accumulator.count(&purchase(id, at, &Known { country, amount }), at);
     }
-    let (piece, tally) = accumulator.finish();
+    let (piece, _tally) = accumulator.finish();
 
     // And after it: it puts together what was counted in a window's panes.
     let tables: Vec<_> = piece
@@ -135,8 +135,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     summary.unite(&tables, 1_000_000);
     let slot = Slot(*windowing.slots(Pane::of(at)).start());
     let totals = Totals::of(&[&summary], windowing.window(slot));
-    let result = RevenuePerCountry.result(&totals)?;
-    println!("{} events seen", tally.counted);
-    println!("{result}");
+    Ok(RevenuePerCountry.result(&totals)?)
+}
+
+// Tests have this file as a module.
+#[allow(dead_code)]
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("{}", demonstrate()?);
     Ok(())
 }

@@ -8,13 +8,15 @@
 //!   which no sketch of a fixed size does within 0.1 %: `HyperLogLog` would need
 //!   786 KB for each count.
 
-use crate::contribution::{Key, Kind, keys, put_key};
-use crate::table::{Row, Table};
-use crate::totals::{Counts, ErrorBound};
-use datasketches::common::NumStdDev;
-use datasketches::hll::{HllSketch, HllType, HllUnion};
+mod estimate;
+
+pub(crate) use estimate::SketchTotals;
+
+use crate::contribution::{Key, keys, put_key};
+use crate::table::{CellTraits, Row, Table};
+use datasketches::hll::{HllSketch, HllType};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// 4,096 registers: 1.6 % standard error, for the users of one value.
 const VALUE_LG_K: u8 = 12;
@@ -24,6 +26,12 @@ const TOTAL_LG_K: u8 = 14;
 const LISTED_VALUES: usize = 1000;
 /// Stands for all values that are not listed.
 const UNLISTED: &str = "\0";
+/// An event under many dimensions with dropped values is looked for in no
+/// more than twice as many cells.
+const MOST_LESS_LISTED: usize = 8;
+/// A user with so many events alike in one table is remembered: the table
+/// tells them apart by few bits, and some may be missing.
+const MANY_ALIKE: usize = 16;
 
 /// The estimated summary of a pane.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +47,25 @@ struct CellSketch {
     events: Vec<u32>,
     /// The amount of each event that has one.
     amounts: HashMap<u32, i64>,
+    /// How many events a user had alike, copies in other tables included, by a
+    /// hash of the user and the table's cell; only of users with many.
+    alike: HashMap<u64, u64>,
+}
+
+impl CellSketch {
+    fn unite(&mut self, other: Self) {
+        self.add_events(&other.events);
+        self.amounts.extend(other.amounts);
+        for (user, events) in other.alike {
+            *self.alike.entry(user).or_default() += events;
+        }
+    }
+
+    fn add_events(&mut self, hashes: &[u32]) {
+        self.events.extend(hashes);
+        self.events.sort();
+        self.events.dedup();
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -51,7 +78,8 @@ struct DimensionSketch {
 
 #[derive(Clone, Debug, Default)]
 struct ValueSketch {
-    /// Events that were added, duplicates included: who has few is dropped first.
+    /// Events, users and sessions that were added, copies included: who has few
+    /// is dropped first.
     added: u64,
     users: Distinct<VALUE_LG_K>,
     sessions: Distinct<VALUE_LG_K>,
@@ -89,44 +117,93 @@ impl Sketch {
             .collect();
         let names: Vec<Vec<u8>> = cells.iter().map(|keys| self.listed_only(keys)).collect();
 
-        let mut events: HashMap<&[u8], Vec<(u32, i64)>> = HashMap::new();
-        for row in table.rows() {
-            let keys = &cells[row.cell()];
-            self.users.add(row.user());
-            self.each_listed(keys, |value| value.users.add(row.user()));
-            if keys
-                .iter()
-                .any(|key| matches!(key.kind, Kind::Events | Kind::Amount))
-            {
-                let name = names[row.cell()].as_slice();
-                events
-                    .entry(name)
-                    .or_default()
-                    .push((event_hash(row), table.amount_micros(row)));
+        let mut added: HashMap<&[u8], CellSketch> = HashMap::new();
+        for alike in table
+            .rows()
+            .chunk_by(|a, b| a.user_and_cell == b.user_and_cell)
+        {
+            let (user, number) = (alike[0].user(), alike[0].cell());
+            let keys = &cells[number];
+            self.users.add(user);
+            self.each_listed(keys, |value| value.users.add(user));
+            let traits = CellTraits::of_keys(keys);
+            if !traits.has_identity {
+                continue;
+            }
+            let cell = added.entry(names[number].as_slice()).or_default();
+            let user_and_cell = user_and_cell(user, &table.cells()[number]);
+            for row in alike {
+                let hash = event_hash(user_and_cell, row);
+                cell.events.push(hash);
+                if traits.has_amount {
+                    cell.amounts.insert(hash, table.amount_micros(row));
+                }
+            }
+            if alike.len() >= MANY_ALIKE {
+                cell.alike.insert(user_and_cell, alike.len() as u64);
             }
         }
         for row in table.sessions() {
             let keys = &cells[row.cell as usize];
             self.each_listed(keys, |value| value.sessions.add(row.session));
         }
-        for (name, added) in events {
-            let has_amount =
-                keys(name).is_ok_and(|keys| keys.iter().any(|k| k.kind == Kind::Amount));
-            let cell = self.cells.entry(name.to_vec()).or_default();
-            cell.events.extend(added.iter().map(|(hash, _)| *hash));
-            cell.events.sort();
-            cell.events.dedup();
-            if has_amount {
-                cell.amounts.extend(added);
+        self.take_from_unlisted(&added);
+        for (name, cell) in added {
+            self.cells.entry(name.to_vec()).or_default().unite(cell);
+        }
+    }
+
+    /// Where values were dropped: an event that is added under its value may
+    /// have come before, while that was not listed. It is counted once.
+    fn take_from_unlisted(&mut self, added: &HashMap<&[u8], CellSketch>) {
+        let mut taken: HashMap<Vec<u8>, HashSet<u32>> = HashMap::new();
+        for (name, cell) in added {
+            for name in self.less_listed(name) {
+                taken.entry(name).or_default().extend(&cell.events);
+            }
+        }
+        for (name, taken) in taken {
+            if let Some(cell) = self.cells.get_mut(&name) {
+                cell.events.retain(|hash| !taken.contains(hash));
+                cell.amounts.retain(|hash, _| !taken.contains(hash));
             }
         }
     }
 
-    /// Lists every value of the table, and adds up its events there.
+    /// The cells that a cell's events may have been in while one or more of
+    /// its values were not listed.
+    fn less_listed(&self, cell: &[u8]) -> Vec<Vec<u8>> {
+        let keys = keys(cell).unwrap_or_default();
+        let was_dropped = |key: &Key<'_>| {
+            let dimension = self.dimensions.get(key.dimension);
+            key.value != UNLISTED && dimension.is_some_and(|d| d.left_out > 0)
+        };
+        let mut cells = vec![Vec::new()];
+        for key in &keys {
+            let mut unlisted = Vec::new();
+            if was_dropped(key) && cells.len() < MOST_LESS_LISTED {
+                unlisted.clone_from(&cells);
+                for cell in &mut unlisted {
+                    put_key(cell, key.kind, key.dimension, UNLISTED);
+                }
+            }
+            for cell in &mut cells {
+                put_key(cell, key.kind, key.dimension, key.value);
+            }
+            cells.extend(unlisted);
+        }
+        // The first is the cell itself.
+        cells.split_off(1)
+    }
+
+    /// Lists every value of the table, and adds up what it has there.
     fn list_values(&mut self, table: &Table) {
         let mut rows = vec![0_u64; table.cells().len()];
         for row in table.rows() {
             rows[row.cell()] += 1;
+        }
+        for row in table.sessions() {
+            rows[row.cell as usize] += 1;
         }
         for (cell, rows) in table.cells().iter().zip(rows) {
             for key in keys(cell).unwrap_or_default() {
@@ -167,11 +244,7 @@ impl Sketch {
         }
         for (name, cell) in std::mem::take(&mut self.cells) {
             let renamed = self.listed_only(&keys(&name).unwrap_or_default());
-            let into = self.cells.entry(renamed).or_default();
-            into.events.extend(cell.events);
-            into.events.sort();
-            into.events.dedup();
-            into.amounts.extend(cell.amounts);
+            self.cells.entry(renamed).or_default().unite(cell);
         }
     }
 
@@ -197,163 +270,16 @@ impl Sketch {
     }
 }
 
+/// A user under a cell of a table, which is where an event's hash tells it
+/// apart: a cell of a sketch holds many such.
+fn user_and_cell(user: u64, cell: &[u8]) -> u64 {
+    xxh3_64_with_seed(cell, user)
+}
+
 /// 32 bits that tell a pane's events of one cell apart.
-fn event_hash(row: &Row) -> u32 {
-    let mut bytes = [0; 12];
-    bytes[..8].copy_from_slice(&row.user().to_le_bytes());
-    bytes[8..].copy_from_slice(&row.event.to_le_bytes());
+fn event_hash(user_and_cell: u64, row: &Row) -> u32 {
     // The upper half.
-    (xxh3_64(&bytes) >> 32) as u32
-}
-
-/// How many events have `distinct` different hashes of 32 bits, as likely as
-/// any: n = −m ln(1 − d/m), linear counting's formula.
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss
-)]
-fn events_of(distinct: usize) -> u64 {
-    let all = 2_f64.powi(32);
-    (-all * (-(distinct as f64) / all).ln_1p()).round() as u64
-}
-
-/// Puts the sketches of several panes together.
-#[derive(Default)]
-pub(crate) struct SketchTotals {
-    counts: HashMap<(String, String), ValueTotals>,
-    users: DistinctUnion<TOTAL_LG_K>,
-    distinct: BTreeMap<String, DistinctUnion<TOTAL_LG_K>>,
-    unlisted: BTreeMap<String, u64>,
-    left_out: BTreeMap<String, u64>,
-    largest_cell: usize,
-}
-
-#[derive(Default)]
-struct ValueTotals {
-    events: u64,
-    amount_micros: i64,
-    users: DistinctUnion<VALUE_LG_K>,
-    sessions: DistinctUnion<VALUE_LG_K>,
-}
-
-struct DistinctUnion<const LG_K: u8>(Option<HllUnion>);
-
-impl<const LG_K: u8> Default for DistinctUnion<LG_K> {
-    fn default() -> Self {
-        Self(HllUnion::new(LG_K).ok())
-    }
-}
-
-impl<const LG_K: u8> DistinctUnion<LG_K> {
-    fn add(&mut self, other: &Distinct<LG_K>) {
-        if let (Some(union), Some(sketch)) = (&mut self.0, &other.0) {
-            union.update(sketch);
-        }
-    }
-
-    /// The estimate, and how far it may be off: three standard errors.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    fn estimate(&self) -> (u64, f64) {
-        let Some(union) = self.0.as_ref().filter(|union| !union.is_empty()) else {
-            return (0, 0.0);
-        };
-        let estimate = union.estimate();
-        let above = union.upper_bound(NumStdDev::Three) / estimate - 1.0;
-        let below = 1.0 - union.lower_bound(NumStdDev::Three) / estimate;
-        (estimate.round() as u64, above.max(below))
-    }
-}
-
-/// What panes of which some are sketches add up to.
-pub(crate) struct Estimated {
-    pub(crate) users: u64,
-    /// Dimension, value, counts.
-    pub(crate) values: Vec<(String, String, Counts)>,
-    pub(crate) distinct: BTreeMap<String, u64>,
-    pub(crate) unlisted: BTreeMap<String, u64>,
-    pub(crate) bound: ErrorBound,
-}
-
-impl SketchTotals {
-    /// Adds a pane. (Panes have no event in common: their counts add up.)
-    pub(crate) fn add(&mut self, pane: &Sketch) {
-        self.users.add(&pane.users);
-        for (name, dimension) in &pane.dimensions {
-            self.distinct
-                .entry(name.clone())
-                .or_default()
-                .add(&dimension.distinct);
-            if dimension.left_out > 0 {
-                *self.left_out.entry(name.clone()).or_default() += dimension.left_out;
-            }
-            for (value, sketch) in &dimension.listed {
-                let totals = self
-                    .counts
-                    .entry((name.clone(), value.clone()))
-                    .or_default();
-                totals.users.add(&sketch.users);
-                totals.sessions.add(&sketch.sessions);
-            }
-        }
-        for (name, cell) in &pane.cells {
-            self.largest_cell = self.largest_cell.max(cell.events.len());
-            let events = events_of(cell.events.len());
-            for key in keys(name).unwrap_or_default() {
-                if !matches!(key.kind, Kind::Events | Kind::Amount) {
-                    continue;
-                }
-                if key.value == UNLISTED {
-                    *self.unlisted.entry(key.dimension.to_owned()).or_default() += events;
-                    continue;
-                }
-                let name = (key.dimension.to_owned(), key.value.to_owned());
-                let totals = self.counts.entry(name).or_default();
-                totals.events += events;
-                if key.kind == Kind::Amount {
-                    totals.amount_micros += cell.amounts.values().sum::<i64>();
-                }
-            }
-        }
-    }
-
-    pub(crate) fn finish(self) -> Estimated {
-        let (users, mut furthest) = self.users.estimate();
-        let mut values = Vec::with_capacity(self.counts.len());
-        for ((dimension, value), totals) in self.counts {
-            let (users, off) = totals.users.estimate();
-            let (sessions, sessions_off) = totals.sessions.estimate();
-            furthest = furthest.max(off).max(sessions_off);
-            let counts = Counts {
-                events: totals.events,
-                users,
-                sessions,
-                amount_micros: totals.amount_micros,
-            };
-            values.push((dimension, value, counts));
-        }
-        // Where every value is listed, they are counted and not estimated.
-        let distinct = self
-            .distinct
-            .into_iter()
-            .filter(|(name, _)| self.left_out.contains_key(name));
-        // Cells are far smaller than 2^52.
-        #[allow(clippy::cast_precision_loss)]
-        let events = self.largest_cell as f64 / 2_f64.powi(32);
-        Estimated {
-            users,
-            values,
-            distinct: distinct
-                .map(|(name, union)| (name, union.estimate().0))
-                .collect(),
-            unlisted: self.unlisted,
-            bound: ErrorBound {
-                events: Some(events),
-                users: Some(furthest),
-                left_out: self.left_out,
-            },
-        }
-    }
+    (xxh3_64_with_seed(&row.event.to_le_bytes(), user_and_cell) >> 32) as u32
 }
 
 #[cfg(test)]

@@ -19,20 +19,26 @@ impl Default for Summary {
 }
 
 impl Summary {
-    /// Adds what these tables have. Once it takes more than `budget_bytes` of
-    /// memory it turns into a sketch, for good.
+    /// Adds what these tables have. Once their union takes more than
+    /// `budget_bytes` of memory it turns into a sketch, for good; what is in
+    /// several of them takes its room once.
     pub fn unite(&mut self, tables: &[Table], budget_bytes: usize) {
         for table in tables {
             match self {
                 Self::Sketch(sketch) => sketch.absorb(table),
                 Self::Exact(exact) => {
-                    let fits = exact.memory_bytes() + table.memory_bytes() <= budget_bytes
-                        && exact.unite(table).is_ok();
-                    if !fits {
+                    let united = exact.unite(table).is_ok();
+                    if exact.memory_bytes() > budget_bytes {
+                        // Perhaps it is full of repetitions.
+                        exact.seal();
+                    }
+                    if !united || exact.memory_bytes() > budget_bytes {
                         exact.seal();
                         let mut sketch = Box::<Sketch>::default();
                         sketch.absorb(exact);
-                        sketch.absorb(table);
+                        if !united {
+                            sketch.absorb(table);
+                        }
                         *self = Self::Sketch(sketch);
                     }
                 }

@@ -4,7 +4,7 @@
 //! It is a set, and two are united: whatever was counted twice is in it once.
 
 use crate::bits::{BitReader, BitWriter, put_sorted, take_sorted};
-use crate::contribution::{Contribution, Kind, keys};
+use crate::contribution::{Contribution, Key, Kind, keys};
 use crate::observation::{EventHash, SessionHash, UserHash};
 use crate::stored::{Reader, StoredError, put_block, put_varint, unzigzag, zigzag};
 use hashbrown::HashTable;
@@ -23,6 +23,8 @@ const CELL_BITS: u32 = 64 - HASH_BITS;
 const MAX_CELLS: usize = 1 << CELL_BITS;
 
 const VERSION: u8 = 1;
+/// A cell is no longer than this: an event that says more cannot be counted.
+const MAX_CELL_BYTES: usize = 64 * 1024;
 /// What a row and a cell cost in memory, about.
 const ROW_BYTES: usize = size_of::<Row>();
 const CELL_OVERHEAD_BYTES: usize = 64;
@@ -105,7 +107,7 @@ impl Cells {
         }
         let number = u32::try_from(self.bytes.len())
             .ok()
-            .filter(|&n| (n as usize) < MAX_CELLS)?;
+            .filter(|&n| (n as usize) < MAX_CELLS && cell.len() <= MAX_CELL_BYTES)?;
         self.total_bytes += cell.len() + CELL_OVERHEAD_BYTES;
         self.bytes.push(cell.into());
         let bytes = &self.bytes;
@@ -115,9 +117,11 @@ impl Cells {
     }
 }
 
-/// A table cannot number more cells.
+/// A table cannot number a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a pane has more than {MAX_CELLS} combinations of values")]
+#[error(
+    "a pane has more than {MAX_CELLS} combinations of values, or one takes more than {MAX_CELL_BYTES} bytes"
+)]
 pub struct TableFull;
 
 impl Table {
@@ -129,8 +133,14 @@ impl Table {
         user: UserHash,
         session: SessionHash,
     ) -> Result<(), TableFull> {
-        if !contribution.cell.is_empty() {
-            let cell = self.cells.number(&contribution.cell).ok_or(TableFull)?;
+        // Both numbers first: an event is added whole or not at all.
+        let mut number = |cell: &[u8]| {
+            let number = (!cell.is_empty()).then(|| self.cells.number(cell).ok_or(TableFull));
+            number.transpose()
+        };
+        let cell = number(&contribution.cell)?;
+        let session_cell = number(&contribution.session_cell)?;
+        if let Some(cell) = cell {
             let user = user.0 >> (64 - HASH_BITS);
             // 22 bits.
             #[allow(clippy::cast_possible_truncation)]
@@ -145,11 +155,7 @@ impl Table {
                 amount,
             });
         }
-        if !contribution.session_cell.is_empty() {
-            let cell = self
-                .cells
-                .number(&contribution.session_cell)
-                .ok_or(TableFull)?;
+        if let Some(cell) = session_cell {
             self.sessions.push(SessionRow {
                 session: session.0 >> (64 - HASH_BITS),
                 cell,
@@ -161,8 +167,8 @@ impl Table {
     /// Adds everything that `other` has.
     ///
     /// # Errors
-    /// [`TableFull`] if both together have too many cells; the table is then
-    /// as it was.
+    /// [`TableFull`] if both together have too many cells; nothing is then
+    /// counted in addition.
     pub fn unite(&mut self, other: &Self) -> Result<(), TableFull> {
         let numbers: Option<Vec<u32>> = other
             .cells
@@ -205,6 +211,16 @@ impl Table {
             }
             is_same
         });
+        let mut amounts = Vec::with_capacity(self.amounts.len());
+        for row in self.rows.iter_mut().filter(|row| row.amount != 0) {
+            amounts.push(amount_of(&self.amounts, row));
+            // There were as many or more before.
+            #[allow(clippy::cast_possible_truncation)]
+            {
+                row.amount = amounts.len() as u32;
+            }
+        }
+        self.amounts = amounts;
         self.sessions.sort();
         self.sessions.dedup();
         self.sealed = (self.rows.len(), self.sessions.len());
@@ -366,6 +382,9 @@ impl Table {
         for number in 0..count {
             let length = cells.length()?;
             let cell = cells.skip(length)?;
+            if length > MAX_CELL_BYTES {
+                return Err(StoredError::Damaged);
+            }
             keys(cell)?;
             traits.push(CellTraits::of(cell));
             if table.cells.number(cell).map(|n| n as usize) != Some(number) {
@@ -481,7 +500,10 @@ pub(crate) struct CellTraits {
 impl CellTraits {
     pub(crate) fn of(cell: &[u8]) -> Self {
         // Cells are made by `Contribution`, or were checked when they were read.
-        let keys = keys(cell).unwrap_or_default();
+        Self::of_keys(&keys(cell).unwrap_or_default())
+    }
+
+    pub(crate) fn of_keys(keys: &[Key<'_>]) -> Self {
         let any = |kind| keys.iter().any(|key| key.kind == kind);
         Self {
             has_identity: any(Kind::Events) || any(Kind::Amount),

@@ -24,14 +24,17 @@ pub struct Counts {
 /// How far a result may be from the truth. What is absent is exact.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ErrorBound {
-    /// Counts of events: this share at most, too few.
+    /// Each count of events: this share at most, in 997 of 1000 cases. (An
+    /// amount lacks those of the events that its count lacks.)
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<f64>,
-    /// Distinct users and sessions: this share at most, either way, in 997 of
-    /// 1000 cases.
+    /// Each number of distinct users, sessions and values: this share at most,
+    /// either way, in 997 of 1000 cases.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub users: Option<f64>,
-    /// Values that are not listed, by dimension: each has this many events at most.
+    /// Dimensions of which not every value is listed: one that is not had this
+    /// many events at most, and one that is may have had so many more, with
+    /// their users and sessions.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub left_out: BTreeMap<String, u64>,
 }
@@ -138,25 +141,28 @@ impl Totals {
             .iter()
             .map(|pane| pane.cells().iter().map(|cell| keys.of_cell(cell)).collect())
             .collect();
-        let mut events = 0;
-        let mut events_lost = 0.0;
+        let mut all_lost = 0.0;
         for (pane, cells) in panes.iter().zip(&cells) {
             for alike in pane
                 .rows()
                 .chunk_by(|a, b| a.user_and_cell == b.user_and_cell)
             {
-                let counted = alike.len() as u64;
+                let lost = alike_events_lost(alike.len() as u64);
+                let mut counts_events = false;
                 for &(key, kind) in &cells[alike[0].cell()] {
+                    let key = &mut keys.counted[key];
                     if matches!(kind, Kind::Events | Kind::Amount) {
-                        keys.counts[key].events += counted;
+                        counts_events = true;
+                        key.counts.events += alike.len() as u64;
+                        key.lost += lost;
                     }
                     if kind == Kind::Amount {
-                        let amount: i64 = alike.iter().map(|row| pane.amount_micros(row)).sum();
-                        keys.counts[key].amount_micros += amount;
+                        key.micros += micros(alike.iter().map(|row| pane.amount_micros(row)));
                     }
                 }
-                events += counted;
-                events_lost += pairs(counted) / f64::from(1_u32 << EVENT_BITS);
+                if counts_events {
+                    all_lost += lost;
+                }
             }
         }
 
@@ -177,19 +183,14 @@ impl Totals {
             },
         );
 
-        // Chances of hashes that are alike: the expected number of what is
-        // taken for something else.
-        let alike = |n: u64| pairs(n) / 2_f64.powi(HASH_BITS.cast_signed());
-        let hashes_lost = alike(users) + alike(sessions);
-        // Twice what is expected.
-        let share = |lost: f64, of: u64| {
-            // Counts are far below 2^52.
-            #[allow(clippy::cast_precision_loss)]
-            (lost > MAX_EXPECTED_LOSS).then(|| 2.0 * lost / of.max(1) as f64)
-        };
+        let hashes_lost = alike_hashes_lost(users) + alike_hashes_lost(sessions);
         let bound = ErrorBound {
-            events: share(events_lost, events),
-            users: share(hashes_lost, users.min(sessions.max(1))),
+            events: (all_lost > MAX_EXPECTED_LOSS).then(|| keys.events_too_few()),
+            users: (hashes_lost > MAX_EXPECTED_LOSS).then(|| {
+                // A value has no more of them than there are, so a smaller share is lost.
+                let too_few = |counted| too_few(alike_hashes_lost(counted), counted);
+                too_few(users).max(too_few(sessions))
+            }),
             left_out: BTreeMap::new(),
         };
         Self {
@@ -218,7 +219,8 @@ impl Totals {
         let mut keys = Keys::default();
         for (dimension, value, counts) in estimated.values {
             let key = keys.number(&dimension, &value);
-            keys.counts[key] = counts;
+            keys.counted[key].micros = i128::from(counts.amount_micros);
+            keys.counted[key].counts = counts;
         }
         Self {
             window,
@@ -231,12 +233,51 @@ impl Totals {
     }
 }
 
-/// n × (n − 1) / 2.
-fn pairs(n: u64) -> f64 {
+/// How many of `n` different users or sessions are expected to be taken for
+/// another: their hashes are alike.
+fn alike_hashes_lost(n: u64) -> f64 {
     // Counts are far below 2^52.
     #[allow(clippy::cast_precision_loss)]
     let n = n as f64;
-    n * (n - 1.0) / 2.0
+    n * (n - 1.0) / 2.0 / 2_f64.powi(HASH_BITS.cast_signed())
+}
+
+/// How many more events one user is expected to have had under one cell than
+/// the `distinct` that were told apart: n different ones have
+/// m (1 − (1 − 1/m)^n) different hashes.
+pub(crate) fn alike_events_lost(distinct: u64) -> f64 {
+    if distinct <= 1 {
+        return 0.0;
+    }
+    let all = f64::from(1_u32 << EVENT_BITS);
+    // Counts are far below 2^52.
+    #[allow(clippy::cast_precision_loss)]
+    let distinct = distinct as f64;
+    (-distinct / all).ln_1p() / (-1.0 / all).ln_1p() - distinct
+}
+
+/// The share that a count lacks at most, in 997 of 1000 cases, if `lost` are
+/// expected to be lost: three standard deviations above (Poisson), and one
+/// because they are whole.
+pub(crate) fn too_few(lost: f64, counted: u64) -> f64 {
+    if lost < 0.003 {
+        return 0.0;
+    }
+    // Counts are far below 2^52.
+    #[allow(clippy::cast_precision_loss)]
+    let share = (lost + 3.0 * lost.sqrt() + 1.0) / counted.max(1) as f64;
+    share.min(1.0)
+}
+
+/// The sum of amounts, whatever clients make of them.
+pub(crate) fn micros(amounts: impl Iterator<Item = i64>) -> i128 {
+    amounts.map(i128::from).sum()
+}
+
+/// Within what is printed; sums far above any amount of money stay there.
+pub(crate) fn saturated(micros: i128) -> i64 {
+    let within = micros.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
+    i64::try_from(within).unwrap_or_default()
 }
 
 type CellKeys = Vec<(usize, Kind)>;
@@ -245,20 +286,28 @@ type CellKeys = Vec<(usize, Kind)>;
 #[derive(Default)]
 struct Keys {
     numbers: HashMap<(String, String), usize>,
-    counts: Vec<Counts>,
-    /// For each key, the last group that it was seen in.
-    stamps: Vec<u64>,
+    counted: Vec<Counted>,
     group: u64,
+}
+
+/// What is known of a key so far.
+#[derive(Clone, Copy, Default)]
+struct Counted {
+    counts: Counts,
+    micros: i128,
+    /// Events that are expected to be missing.
+    lost: f64,
+    /// The last group that it was seen in.
+    stamp: u64,
 }
 
 impl Keys {
     fn number(&mut self, dimension: &str, value: &str) -> usize {
-        let next = self.counts.len();
+        let next = self.counted.len();
         let key = (dimension.to_owned(), value.to_owned());
         let number = *self.numbers.entry(key).or_insert(next);
         if number == next {
-            self.counts.push(Counts::default());
-            self.stamps.push(0);
+            self.counted.push(Counted::default());
         }
         number
     }
@@ -273,9 +322,10 @@ impl Keys {
 
     /// Counts a key once in the group that is being visited.
     fn seen(&mut self, key: usize, count: impl Fn(&mut Counts) -> &mut u64) {
-        if self.stamps[key] != self.group {
-            self.stamps[key] = self.group;
-            *count(&mut self.counts[key]) += 1;
+        let key = &mut self.counted[key];
+        if key.stamp != self.group {
+            key.stamp = self.group;
+            *count(&mut key.counts) += 1;
         }
     }
 
@@ -303,13 +353,33 @@ impl Keys {
         groups
     }
 
+    /// The largest share that a value's or a dimension's count of events lacks.
+    fn events_too_few(&self) -> f64 {
+        let mut dimensions: HashMap<&str, (f64, u64)> = HashMap::new();
+        let mut worst = 0_f64;
+        for ((dimension, _), &number) in &self.numbers {
+            let key = &self.counted[number];
+            worst = worst.max(too_few(key.lost, key.counts.events));
+            let all = dimensions.entry(dimension).or_default();
+            all.0 += key.lost;
+            all.1 += key.counts.events;
+        }
+        let shares = dimensions.values().map(|&(lost, of)| too_few(lost, of));
+        shares.fold(worst, f64::max)
+    }
+
     fn into_dimensions(self) -> BTreeMap<String, Vec<(String, Counts)>> {
         let mut dimensions: BTreeMap<String, Vec<(String, Counts)>> = BTreeMap::new();
         for ((dimension, value), number) in self.numbers {
+            let counted = &self.counted[number];
+            let counts = Counts {
+                amount_micros: saturated(counted.micros),
+                ..counted.counts
+            };
             dimensions
                 .entry(dimension)
                 .or_default()
-                .push((value, self.counts[number]));
+                .push((value, counts));
         }
         for values in dimensions.values_mut() {
             values.sort_by(|(a, a_counts), (b, b_counts)| {

@@ -60,10 +60,9 @@ impl Aggregator for ConversionFunnel {
         // Counts are far below 2^52.
         #[allow(clippy::cast_precision_loss)]
         let rate = |step| {
-            (
-                format!("{step}_rate"),
-                totals.get(STEP, step).users as f64 / in_funnel as f64,
-            )
+            // Of two estimates the part may be the larger one.
+            let users = totals.get(STEP, step).users.min(in_funnel);
+            (format!("{step}_rate"), users as f64 / in_funnel as f64)
         };
         object(&Funnel {
             funnel_counts: STEPS.iter().map(|step| (*step, count(step))).collect(),
