@@ -69,7 +69,7 @@ fn text(value: &str) -> AttributeValue {
     AttributeValue::S(value.to_owned())
 }
 
-fn manifest(window_start: i64, first: &str, last: impl ToString, pieces: usize) -> Manifest {
+fn manifest(window_start: i64, first: &str, last: &impl ToString, pieces: usize) -> Manifest {
     let entry = |n: usize| PieceEntry {
         name: PieceName::of(SHARD, &n.to_le_bytes()),
         parts: 1,

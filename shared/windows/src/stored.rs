@@ -27,7 +27,7 @@ impl StoredError {
 
 const ZSTD_LEVEL: i32 = 3;
 /// A block inflates to at most this many bytes.
-const MAX_BLOCK_BYTES: usize = 64 * 1024 * 1024;
+pub(crate) const MAX_BLOCK_BYTES: usize = 64 * 1024 * 1024;
 
 pub(crate) fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {

@@ -6,7 +6,9 @@
 use crate::bits::{BitReader, BitWriter, put_sorted, take_sorted};
 use crate::contribution::{Contribution, Key, Kind, keys};
 use crate::observation::{EventHash, SessionHash, UserHash};
-use crate::stored::{Reader, StoredError, put_block, put_varint, unzigzag, zigzag};
+use crate::stored::{
+    MAX_BLOCK_BYTES, Reader, StoredError, put_block, put_varint, unzigzag, zigzag,
+};
 use hashbrown::HashTable;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
@@ -105,10 +107,13 @@ impl Cells {
         if let Some(&number) = known {
             return Some(number);
         }
+        // The cells are one block when they are written.
+        let total_bytes = self.total_bytes + cell.len() + CELL_OVERHEAD_BYTES;
         let number = u32::try_from(self.bytes.len())
             .ok()
+            .filter(|_| total_bytes <= MAX_BLOCK_BYTES)
             .filter(|&n| (n as usize) < MAX_CELLS && cell.len() <= MAX_CELL_BYTES)?;
-        self.total_bytes += cell.len() + CELL_OVERHEAD_BYTES;
+        self.total_bytes = total_bytes;
         self.bytes.push(cell.into());
         let bytes = &self.bytes;
         self.numbers
@@ -120,7 +125,7 @@ impl Cells {
 /// A table cannot number a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a pane has more than {MAX_CELLS} combinations of values, or one takes more than {MAX_CELL_BYTES} bytes"
+    "a pane has more combinations of values than a table holds, or one takes more than {MAX_CELL_BYTES} bytes"
 )]
 pub struct TableFull;
 

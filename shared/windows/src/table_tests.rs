@@ -149,3 +149,22 @@ fn an_event_is_added_whole_or_not_at_all() {
     );
     assert!(table.is_empty());
 }
+
+/// Long paths that compress well: what is written can be read again.
+#[test]
+fn a_full_table_can_be_read() {
+    let mut table = Table::default();
+    let mut contribution = Contribution::default();
+    let long = "x".repeat(1000);
+    let added = (0..100_000_u64).find(|n| {
+        contribution.clear();
+        contribution.event("page", &format!("/{n}/{long}"));
+        let (event, user) = (EventHash(hash(*n, 1)), UserHash(hash(*n, 2)));
+        let added = table.add(&contribution, event, user, SessionHash(0));
+        added.is_err()
+    });
+    let added = usize::try_from(added.expect("it is full in the end")).unwrap();
+    assert!(added > 50_000);
+    let read = Table::decode(&table.encode()).unwrap();
+    assert_eq!(read.rows().len(), added);
+}
