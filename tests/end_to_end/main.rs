@@ -2,6 +2,7 @@
 //! AWS emulator, the deployed template and the unmodified bootstraps - does
 //! what users and bad days do, and looks at what is in the stores.
 
+mod aggregation;
 mod browser;
 mod chains;
 mod dashboards;
