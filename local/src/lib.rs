@@ -2,9 +2,9 @@
 //!
 //! It reads a deployed stack ([`stack`]), starts the unmodified bootstraps
 //! behind Lambda's Runtime API ([`function`]), polls Kinesis as an event source
-//! mapping does ([`mapping`], whose rules are the pure state machine
-//! [`batch`] with its [`window`]), and answers HTTP as an HTTP API does ([`http_api`]). [`cloud`]
-//! ties them together. [`fault`] is a proxy that tests break things with.
+//! mapping does ([`mapping`], whose rules are the pure state machine [`batch`]
+//! with its [`window`]), and answers HTTP as an HTTP API does ([`http_api`]).
+//! [`cloud`] ties them together. [`fault`] is a proxy that tests break things with.
 //!
 //! Nothing here knows what the functions do.
 

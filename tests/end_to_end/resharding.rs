@@ -7,6 +7,7 @@ use crate::support::state_folder;
 use anyhow::{Context as _, Result, ensure};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::{HashKeyRange, Shard};
 use bytes::Bytes;
 use freshet::install::install;
 use freshet::paths::Paths;
@@ -143,13 +144,13 @@ async fn start<F: Invoke>(
 
 async fn reshard(client: &Client, round: u32) -> Result<()> {
     let shards = client.list_shards().stream_name(STREAM).send().await?;
-    let open = |shard: &&aws_sdk_kinesis::types::Shard| {
+    let open = |shard: &&Shard| {
         let range = shard.sequence_number_range();
         range.is_none_or(|range| range.ending_sequence_number().is_none())
     };
     let mut open: Vec<_> = shards.shards().iter().filter(open).collect();
     open.sort_by_key(|shard| {
-        let start = shard.hash_key_range().map(|r| r.starting_hash_key());
+        let start = shard.hash_key_range().map(HashKeyRange::starting_hash_key);
         start.and_then(|start| start.parse::<u128>().ok())
     });
     let [first, second, ..] = open.as_slice() else {

@@ -170,7 +170,10 @@ impl Checkpoints {
 
     /// A shard is read to its end. Written at once: its children begin then.
     pub(super) fn finish(&self, shard: &str) {
-        self.change(shard, |checkpoint| checkpoint.finished = true);
+        self.change(shard, |checkpoint| {
+            checkpoint.finished = true;
+            checkpoint.window = None;
+        });
         self.lock().write(&self.path);
     }
 
