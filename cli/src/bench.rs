@@ -1,5 +1,7 @@
 //! `freshet bench`: how fast, how fresh, how large. It prints; it judges nothing.
 
+mod aggregate;
+
 use crate::install::install;
 use crate::live::Live;
 use crate::paths::Paths;
@@ -7,11 +9,12 @@ use crate::progress::Progress;
 use crate::sender::{self, Tally};
 use crate::stack::{Stack, StackOptions};
 use crate::traffic::{Generator, Plan};
+use aggregate::AggregateBench;
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use clap::Args;
+use clap::{Args, Subcommand};
 use collect::prepare::{Prepared, Sender, prepare};
 use collect::request::Request;
 use freshet_edge::records::Batch;
@@ -36,7 +39,10 @@ const STARTS: usize = 5;
 
 /// Measure throughput, freshness, cold starts and sizes.
 #[derive(Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Bench {
+    #[command(subcommand)]
+    part: Option<Part>,
     /// Measure end to end too, on a stack started for it.
     #[arg(long)]
     stack: bool,
@@ -45,12 +51,21 @@ pub struct Bench {
     events: usize,
 }
 
+/// What is measured instead.
+#[derive(Subcommand, Clone, Debug)]
+enum Part {
+    Aggregate(AggregateBench),
+}
+
 impl Bench {
     /// Runs the command.
     ///
     /// # Errors
     /// If something cannot be installed, started or measured.
     pub async fn run(self) -> Result<()> {
+        if let Some(Part::Aggregate(part)) = self.part {
+            return part.run().await;
+        }
         let paths = Paths::new(None)?;
         let installed = install(&paths, &Progress::silent()).await?;
         in_process(&installed.lookups)?;
@@ -340,17 +355,23 @@ fn kinesis_batch(records: &[Vec<u8>]) -> Value {
         .iter()
         .enumerate()
         .map(|(n, data)| {
-            json!({
-                "eventID": format!("shardId-000000000000:{}", n + 1), "eventSource": "aws:kinesis", "eventVersion": "1.0",
-                "eventName": "aws:kinesis:record", "awsRegion": "us-east-1",
-                "kinesis": {
-                    "kinesisSchemaVersion": "1.0", "partitionKey": "bench", "sequenceNumber": (n + 1).to_string(),
-                    "data": STANDARD.encode(data), "approximateArrivalTimestamp": 1_795_456_800.5,
-                },
-            })
+            let number = (n + 1).to_string();
+            kinesis_record("shardId-000000000000", &number, data, 1_795_456_800.5)
         })
         .collect();
     json!({ "Records": records })
+}
+
+/// A record as the event source mapping hands it over.
+fn kinesis_record(shard: &str, number: &str, data: &[u8], arrived_s: f64) -> Value {
+    json!({
+        "eventID": format!("{shard}:{number}"), "eventSource": "aws:kinesis", "eventVersion": "1.0",
+        "eventName": "aws:kinesis:record", "awsRegion": "us-east-1",
+        "kinesis": {
+            "kinesisSchemaVersion": "1.0", "partitionKey": "bench", "sequenceNumber": number,
+            "data": STANDARD.encode(data), "approximateArrivalTimestamp": arrived_s,
+        },
+    })
 }
 
 fn variables(pairs: &[(&str, String)]) -> BTreeMap<String, String> {

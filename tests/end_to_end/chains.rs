@@ -69,7 +69,7 @@ fn text(value: &str) -> AttributeValue {
     AttributeValue::S(value.to_owned())
 }
 
-fn manifest(window_start: i64, first: &str, last: &impl ToString, pieces: usize) -> Manifest {
+fn manifest(window_start: i64, first: &str, last: &str, pieces: usize) -> Manifest {
     let entry = |n: usize| PieceEntry {
         name: PieceName::of(SHARD, &n.to_le_bytes()),
         parts: 1,
@@ -82,7 +82,7 @@ fn manifest(window_start: i64, first: &str, last: &impl ToString, pieces: usize)
             shard: SHARD.to_owned(),
             first: first.to_owned(),
         },
-        last: last.to_string(),
+        last: last.to_owned(),
         pieces: (0..pieces).map(entry).collect(),
         late_dropped: 1,
         early_dropped: 2,
@@ -126,7 +126,7 @@ async fn the_furthest_manifest_stays(table: &Table) -> Result<()> {
     }
     // Many at once: whoever comes last, the furthest stays.
     let racing = (0..40_u32).map(|n| {
-        let manifest = manifest(WINDOW + 60, "8", n * 7 % 40, 1);
+        let manifest = manifest(WINDOW + 60, "8", &(n * 7 % 40).to_string(), 1);
         async move { table.chains.put_manifest(&manifest, LATER).await }
     });
     let outcomes: Vec<_> = futures::stream::iter(racing)
@@ -147,16 +147,16 @@ async fn every_chain_is_found(table: &Table) -> Result<()> {
     let mut expected = Vec::new();
     for n in 0..40_i64 {
         let window_start = from + n / 20 * 60; // twenty in each of two hours
-        let manifest = manifest(window_start, &format!("{}", 100 + n), n, 3_000);
+        let manifest = manifest(window_start, &format!("{}", 100 + n), &n.to_string(), 3_000);
         table.chains.put_manifest(&manifest, LATER).await?;
         expected.push(manifest);
     }
     // Neighbours of the range, which are not asked for, and one that has expired.
     for window_start in [from - 60, from + 120] {
-        let manifest = manifest(window_start, "1", 1, 1);
+        let manifest = manifest(window_start, "1", "1", 1);
         table.chains.put_manifest(&manifest, LATER).await?;
     }
-    let expired = manifest(from, "500", 1, 1);
+    let expired = manifest(from, "500", "1", 1);
     table.chains.put_manifest(&expired, LATER - 10).await?;
 
     table.next_pages.store(0, Ordering::Release);
@@ -258,10 +258,10 @@ async fn chains_in_the_emulator_which_deletes_what_has_expired() -> Result<()> {
     let table = Table::of(server.url(), name).await?;
 
     // Expired from the beginning: never returned, and gone in the end.
-    let gone = manifest(WINDOW - 60, "1", 1, 1);
+    let gone = manifest(WINDOW - 60, "1", "1", 1);
     table.chains.put_manifest(&gone, 1_000).await?;
     let (piece, _) = table.chains.put_piece(SHARD, b"gone", 1_000).await?;
-    let kept = manifest(WINDOW - 60, "2", 1, 1);
+    let kept = manifest(WINDOW - 60, "2", "1", 1);
     table.chains.put_manifest(&kept, LATER).await?;
     let found = table.chains.chains(WINDOW - 60, WINDOW - 60, 1_000).await?;
     ensure!(found == [kept.clone()], "{found:?}");
@@ -283,7 +283,7 @@ async fn chains_in_the_emulator_which_deletes_what_has_expired() -> Result<()> {
     Ok(std::fs::remove_dir_all(state)?)
 }
 
-/// Its SQLite is published for this machine only.
+/// Its `SQLite` is published for this machine only.
 #[cfg_attr(
     not(target_arch = "x86_64"),
     ignore = "DynamoDB Local has no SQLite for it"
