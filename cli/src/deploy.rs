@@ -228,4 +228,23 @@ mod tests {
         assert!(!packaged.contains("Uri: .\n") && !packaged.contains("Location: infra"));
         assert_eq!(packaged.lines().count(), template.lines().count() + 1);
     }
+
+    #[test]
+    fn reading_needs_iam_unless_it_is_said_otherwise() {
+        let template = include_str!("../../template.yaml");
+        let block = |start: &str| {
+            let from = template.find(start).unwrap();
+            let rest = &template[from..];
+            rest[..rest.find("\n\n").unwrap_or(rest.len())].to_owned()
+        };
+        assert!(block("\n  QueryAuthorization:\n").contains("Default: AWS_IAM\n"));
+        let routes: Vec<_> = template.match_indices("/v1/aggregations").collect();
+        let routes = routes.iter().map(|(at, _)| &template[..*at]);
+        let keys = routes.filter(|before| before.ends_with("GET ") || before.ends_with("HEAD "));
+        assert_eq!(keys.count(), 4);
+        let by_iam = "AuthorizationType: !If [QueryByIam, AWS_IAM, NONE]";
+        assert_eq!(template.matches(by_iam).count(), 4);
+        // The others are collect's, which has keys of its own.
+        assert_eq!(template.matches("AuthorizationType: NONE").count(), 2);
+    }
 }

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Holds docs/openapi.yaml against OpenAPI 3.1, and with an address the functions
 # behind it against the document: run.sh [http://127.0.0.1:8080]
-# schemathesis asks some thousand questions, the same ones each time.
+# schemathesis asks some fifteen hundred questions, the same ones each time.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-document=$here/../../docs/openapi.yaml
+document=$(cd "$here/../.." && pwd)/docs/openapi.yaml
 source "$here/../env.sh"
 venv=$FRESHET_CACHE/venv-openapi-$(sha256sum "$here/requirements.txt" | cut -c1-12)
 if [ ! -f "$venv/.complete" ]; then

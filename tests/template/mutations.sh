@@ -25,5 +25,6 @@ mutate "a value that is none of the allowed" 's/(StartingPosition:) TRIM_HORIZON
 mutate "a reference to nothing" 's/!Ref DeadLetterQueue$/!Ref DeadLetterQueu/'
 mutate "an attribute of nothing" 's/(Action: s3:ListBucket.*)/\1\n              Condition: !GetAtt Nothing.Arn/'
 mutate "a required property missing" '/^      PayloadFormatVersion|^      IntegrationType: AWS_PROXY/d'
+mutate "a condition that there is none" 's/QueryByIam, AWS_IAM/QueryByIm, AWS_IAM/'
 echo "template mutations: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]
