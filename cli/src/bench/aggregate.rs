@@ -8,7 +8,7 @@ use crate::progress::Progress;
 use crate::traffic::{Event, Generator, Plan};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::Args;
-use enrich::envelope::Batch;
+use freshet_edge::records::Batch;
 use freshet_events::wire::{Position, Record};
 use serde::Deserialize;
 use serde_json::json;

@@ -4,26 +4,57 @@ use freshet_edge::records::Envelope;
 use freshet_enrichment::Enricher;
 use freshet_events::Event;
 use freshet_events::wire::{Contents, Position};
-use freshet_windows::{Accumulator, Details, Observation, UNKNOWN};
+use freshet_windows::{
+    Accumulator, Details, Observation, Piece, Registry, Tally, UNKNOWN, Windowing,
+};
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Counts the events of these records. What cannot be read is left out: enrich
-/// keeps it as a dead letter. Returns how many records and events that were.
+/// A piece is cut once it may take so much: records inflate, and a batch of
+/// them has no bound of its own.
+const CUT_AT_BYTES: usize = 8 * 1024 * 1024;
+
+/// What a batch came to.
+pub struct Counted {
+    /// Of large batches several pieces; else one, which may have no table.
+    pub pieces: Vec<Piece>,
+    /// What became of the events.
+    pub tally: Tally,
+    /// Records and events that cannot be read, which enrich keeps as dead letters.
+    pub unreadable: u64,
+}
+
+/// Counts the events of these records, from what was counted before.
 pub fn count_records(
     records: &[Envelope<'_>],
+    before: Option<Piece>,
     enricher: &Enricher,
-    accumulator: &mut Accumulator<'_>,
-) -> u64 {
+    registry: &Registry,
+    windowing: Windowing,
+) -> Counted {
+    let mut accumulator = Accumulator::new(registry, windowing);
+    if let Some(piece) = before {
+        accumulator.resume(piece);
+    }
+    let mut pieces = Vec::new();
     let mut unreadable = 0;
     for record in records {
+        if accumulator.encoded_bytes_at_most() > CUT_AT_BYTES {
+            pieces.push(accumulator.cut());
+        }
         // Inflating and parsing run code of other crates on foreign bytes.
         let counted = catch_unwind(AssertUnwindSafe(|| {
-            count_record(record, enricher, accumulator)
+            count_record(record, enricher, &mut accumulator)
         }));
         unreadable += counted.unwrap_or(1);
     }
-    unreadable
+    let (piece, tally) = accumulator.finish();
+    pieces.push(piece);
+    Counted {
+        pieces,
+        tally,
+        unreadable,
+    }
 }
 
 fn count_record(

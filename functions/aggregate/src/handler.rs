@@ -8,7 +8,7 @@ use freshet_edge::now;
 use freshet_enrichment::Enricher;
 use freshet_events::Timestamp;
 use freshet_tables::{ChainError, ChainTable, Manifest, PieceEntry, ResultTable};
-use freshet_windows::{Accumulator, Pane, Piece, Registry, Slot, Tally, Windowing};
+use freshet_windows::{Pane, Piece, Registry, Slot, Tally, Windowing};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use thiserror::Error;
@@ -76,63 +76,84 @@ impl Handler {
         let Some((mut manifest, carried)) = invocation.chain()? else {
             return Ok(Answer::ended());
         };
-        let mut accumulator = Accumulator::new(&self.registry, self.windowing);
-        if let Some(piece) = carried {
-            accumulator.resume(piece);
-        }
-        let unreadable = count_records(&invocation.records, &self.enricher, &mut accumulator);
-        let (mut piece, tally) = accumulator.finish();
-        manifest.late_dropped += tally.late_dropped;
-        manifest.early_dropped += tally.early_dropped;
-        let bytes = piece.encode();
         let now = now();
+        let arrival_window = invocation.arrival_window()?;
+        if self.windowing.piece_expires_s(arrival_window.1) <= seconds(now) {
+            // Catching up: nobody could read its slots any more.
+            tracing::warn!(
+                window_start_s = arrival_window.0,
+                "an arrival window is too old to be counted"
+            );
+            return Ok(Answer::ended());
+        }
+        let counted = count_records(
+            &invocation.records,
+            carried,
+            &self.enricher,
+            &self.registry,
+            self.windowing,
+        );
+        manifest.late_dropped += counted.tally.late_dropped;
+        manifest.early_dropped += counted.tally.early_dropped;
+        let mut pieces: Vec<(Piece, Vec<u8>)> = Vec::with_capacity(counted.pieces.len());
+        for mut piece in counted.pieces {
+            let bytes = piece.encode();
+            pieces.push((piece, bytes));
+        }
 
-        let merged = if invocation.ends_chain() || !self.can_wait(&invocation, now, bytes.len()) {
-            let arrival_window = invocation.arrival_window()?;
-            let touched = self
-                .publish(&mut manifest, piece, &bytes, arrival_window, now)
-                .await?;
-            let length_s = arrival_window.1 - arrival_window.0;
-            Some(self.merge(touched, length_s, now).await?)
-        } else {
-            None
-        };
-        report(&tally, unreadable, merged.as_ref());
+        if !invocation.ends_chain() && self.can_wait(&invocation, now, &pieces) {
+            report(&counted.tally, counted.unreadable, None);
+            let carried = pieces.first().map(|(_, bytes)| bytes.as_slice());
+            return Ok(Answer::go_on(State::of(&manifest, carried)));
+        }
+        let touched = self.publish(&mut manifest, pieces, arrival_window).await?;
+        let merged = self
+            .merge(touched, arrival_window.1 - arrival_window.0, now)
+            .await?;
+        report(&counted.tally, counted.unreadable, Some(&merged));
         Ok(if invocation.ends_chain() {
             Answer::ended()
         } else {
-            let carried = merged.is_none().then_some(bytes);
-            Answer::go_on(State::of(&manifest, carried.as_deref()))
+            Answer::go_on(State::of(&manifest, None))
         })
     }
 
     /// Whether what was counted may be handed on: more records wait already,
     /// and the state has room for it.
-    fn can_wait(&self, invocation: &Invocation<'_>, now: Timestamp, piece_bytes: usize) -> bool {
+    fn can_wait(
+        &self,
+        invocation: &Invocation<'_>,
+        now: Timestamp,
+        pieces: &[(Piece, Vec<u8>)],
+    ) -> bool {
         // As base64, and some room for the manifest.
-        let has_room = piece_bytes * 4 / 3 <= MAX_STATE_BYTES * 3 / 4;
+        let has_room = match pieces {
+            [(_, bytes)] => bytes.len() * 4 / 3 <= MAX_STATE_BYTES * 3 / 4,
+            _ => false,
+        };
         let waiting = invocation
             .last_arrival()
             .is_some_and(|last| now.seconds_since(last) > self.publish_interval.as_secs_f64());
         has_room && waiting
     }
 
-    /// Stores a piece, then the manifest that names it. Returns the panes that
-    /// it is about.
+    /// Stores pieces, then the manifest that names them. Returns the panes that
+    /// they are about.
     async fn publish(
         &self,
         manifest: &mut Manifest,
-        piece: Piece,
-        bytes: &[u8],
+        pieces: Vec<(Piece, Vec<u8>)>,
         (_, arrival_end_s): (i64, i64),
-        now: Timestamp,
     ) -> Result<Vec<Pane>, ChainError> {
-        let now_s = now.as_millis().div_euclid(1000);
-        let expires_s = self.windowing.piece_expires_s(arrival_end_s.max(now_s));
-        let panes = piece.panes();
-        if !panes.is_empty() {
+        let expires_s = self.windowing.piece_expires_s(arrival_end_s);
+        let mut touched = Vec::new();
+        for (piece, bytes) in pieces {
+            let panes = piece.panes();
+            if panes.is_empty() {
+                continue;
+            }
             let shard = &manifest.chain.shard;
-            let (name, parts) = self.chains.put_piece(shard, bytes, expires_s).await?;
+            let (name, parts) = self.chains.put_piece(shard, &bytes, expires_s).await?;
             manifest.pieces.push(PieceEntry {
                 name,
                 parts,
@@ -141,15 +162,15 @@ impl Handler {
                 panes: panes.iter().map(|pane| pane.0).collect(),
             });
             self.merger.know(name, piece).await;
+            touched.extend(panes);
         }
-        let counted_nothing =
-            manifest.pieces.is_empty() && manifest.late_dropped + manifest.early_dropped == 0;
-        if counted_nothing {
-            return Ok(panes);
+        let says_something =
+            !manifest.pieces.is_empty() || manifest.late_dropped + manifest.early_dropped > 0;
+        if says_something {
+            // An invocation that was overtaken has counted what is counted already.
+            self.chains.put_manifest(manifest, expires_s).await?;
         }
-        // An invocation that was overtaken has counted what is counted already.
-        self.chains.put_manifest(manifest, expires_s).await?;
-        Ok(panes)
+        Ok(touched)
     }
 
     /// Merges the slots of these panes that have begun and are still kept, and
@@ -161,7 +182,7 @@ impl Handler {
         now: Timestamp,
     ) -> Result<Merged, MergeError> {
         let current = self.windowing.current(now);
-        let now_s = now.as_millis().div_euclid(1000);
+        let now_s = seconds(now);
         let mut slots: BTreeSet<Slot> = touched
             .into_iter()
             .flat_map(|pane| self.windowing.slots(pane))
@@ -171,6 +192,10 @@ impl Handler {
         slots.insert(current);
         self.merger.merge(&slots, current, arrival_window_s).await
     }
+}
+
+const fn seconds(at: Timestamp) -> i64 {
+    at.as_millis().div_euclid(1000)
 }
 
 /// Counts what an operator wants to know.

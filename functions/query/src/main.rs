@@ -3,23 +3,12 @@
 use anyhow::Context as _;
 use freshet_keys::Keys;
 use freshet_tables::ResultTable;
+use freshet_windows::Registry;
 use lambda_runtime::{LambdaEvent, service_fn};
 use query::access::Access;
 use query::config::{Authorization, Config};
-use query::handler::{Aggregation, Handler};
+use query::handler::Handler;
 use serde_json::value::RawValue;
-
-/// What aggregate counts. (To be the registry's own list.)
-const AGGREGATIONS: [Aggregation; 2] = [
-    (
-        "page_view",
-        "page views, pages, visitors by page and browsers",
-    ),
-    (
-        "conversion_funnel",
-        "users and events of each step from landing to purchase",
-    ),
-];
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
@@ -36,7 +25,11 @@ async fn main() -> anyhow::Result<()> {
         }
     };
     let table = ResultTable::new(&aws, config.table);
-    let handler = &Handler::new(table, access, config.windows, AGGREGATIONS.to_vec());
+    let registry = Registry::builtin();
+    let aggregations = registry
+        .iter()
+        .map(|counted| (counted.name(), counted.description()));
+    let handler = &Handler::new(table, access, config.windows, aggregations.collect());
     lambda_runtime::run(service_fn(|event: LambdaEvent<Box<RawValue>>| async move {
         Ok::<_, lambda_runtime::Error>(
             handler

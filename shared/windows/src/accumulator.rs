@@ -120,10 +120,9 @@ impl<'r> Accumulator<'r> {
         tables.map(Table::encoded_bytes_at_most).sum()
     }
 
-    /// What was counted, and what became of the events.
-    #[must_use]
-    pub fn finish(self) -> (Piece, Tally) {
-        let mut panes = self.panes;
+    /// What was counted so far; it goes on with nothing.
+    pub fn cut(&mut self) -> Piece {
+        let mut panes = std::mem::take(&mut self.panes);
         panes.sort_by_key(|(pane, _)| *pane);
         let mut tables = Vec::new();
         for (pane, of_pane) in panes {
@@ -134,7 +133,13 @@ impl<'r> Accumulator<'r> {
                 }
             }
         }
-        (Piece { tables }, self.tally)
+        Piece { tables }
+    }
+
+    /// What was counted since it was cut, and what became of all events.
+    #[must_use]
+    pub fn finish(mut self) -> (Piece, Tally) {
+        (self.cut(), self.tally)
     }
 }
 

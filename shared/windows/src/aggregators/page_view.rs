@@ -10,6 +10,8 @@ use serde_json::value::RawValue;
 const PAGE: &str = "page";
 const BROWSER: &str = "browser";
 const TOP_PAGES: usize = 10;
+/// With more, a result would outgrow the table's items; and nobody reads it.
+const LISTED_PAGES: usize = 1_000;
 
 /// `page_view` events: in all, by page and by browser.
 pub(crate) struct PageView;
@@ -42,7 +44,11 @@ impl Aggregator for PageView {
                 .take(TOP_PAGES)
                 .map(|(page, n)| (*page, n.events))
                 .collect(),
-            unique_users_by_page: pages.iter().map(|(page, n)| (*page, n.users)).collect(),
+            unique_users_by_page: pages
+                .iter()
+                .take(LISTED_PAGES)
+                .map(|(page, n)| (*page, n.users))
+                .collect(),
             browser_distribution: browsers.iter().map(|(name, n)| (*name, n.events)).collect(),
             window_start: totals.window().start_s,
             window_end: totals.window().end_s,
@@ -50,7 +56,8 @@ impl Aggregator for PageView {
     }
 }
 
-/// The article's fields. Objects are in the order of events, the most first.
+/// The article's fields; `unique_users_by_page` has the thousand pages with the
+/// most views. Objects are in the order of events, the most first.
 #[derive(Serialize)]
 struct PageViews<'a> {
     total_page_views: u64,
