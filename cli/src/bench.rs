@@ -1,6 +1,8 @@
 //! `freshet bench`: how fast, how fresh, how large. It prints; it judges nothing.
 
 mod aggregate;
+mod freshness;
+mod minute;
 
 use crate::install::install;
 use crate::live::Live;

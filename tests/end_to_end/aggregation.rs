@@ -5,6 +5,7 @@ mod bench;
 #[path = "../../shared/windows/tests/oracle/definition.rs"]
 #[allow(dead_code)] // Here, copies are counted by when they really arrive.
 mod definition;
+mod merges;
 mod traffic;
 
 use anyhow::{Context as _, Result, ensure};

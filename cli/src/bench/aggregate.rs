@@ -1,37 +1,27 @@
 //! `freshet bench aggregate`: a minute of one shard, as Lambda hands it over in
 //! a tumbling window, and the article's own algorithm beside it.
 
-use super::{Measure, ROUNDS, collect_once, http_request, kinesis_record};
+use super::minute::Minute;
+use super::{Measure, ROUNDS, freshness};
 use crate::install::install;
 use crate::paths::Paths;
 use crate::progress::Progress;
-use crate::traffic::{Event, Generator, Plan};
+use aggregate::counting::count_records;
+use aggregate::invocation::Invocation;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::Args;
 use freshet_edge::records::Batch;
+use freshet_enrichment::{Enricher, geo::Geo, user_agent::UserAgents};
+use freshet_events::Timestamp;
 use freshet_events::wire::{Position, Record};
+use freshet_windows::{
+    Accumulator, Details, EventHash, Observation, Piece, Registry, SessionHash, UNKNOWN, UserHash,
+    Windowing,
+};
 use serde::Deserialize;
-use serde_json::json;
-use std::collections::HashSet;
+use std::borrow::Cow;
 use std::path::Path;
 use tokio::process::Command;
-
-/// The shard that everything is of.
-const SHARD: &str = "shardId-000000000000";
-const STREAM_ARN: &str = "arn:aws:kinesis:us-east-1:000000000000:stream/bench";
-const ROLE_ARN: &str = "arn:aws:iam::000000000000:role/bench";
-/// Events of one request: a forwarder's, whose users are almost all different.
-const REQUEST_EVENTS: usize = 100;
-/// What a batch may have: the mapping's `BatchSize`, and Lambda's 6 MB less the
-/// state's one.
-const BATCH_RECORDS: usize = 10_000;
-const BATCH_BYTES: usize = 5_000_000;
-/// One event of this many is in the minute: visits last longer than that.
-const THINNED: usize = 11;
-/// No generator needs so many events to find enough users.
-const MOST_GENERATED: usize = 1_000;
-/// Sequence numbers have 56 digits.
-const FIRST_NUMBER: u128 = 49_650_000_000_000_000_000_000_000_000_000_000_000;
 
 /// Measure aggregation.
 #[derive(Args, Clone, Debug)]
@@ -48,6 +38,9 @@ pub(super) struct AggregateBench {
     /// Seconds for each buffer of the article's algorithm; 0 leaves it out.
     #[arg(long, default_value_t = 3.0)]
     article_seconds: f64,
+    /// Measure how fresh the latest result is, too, on a stack started for it.
+    #[arg(long)]
+    stack: bool,
 }
 
 impl AggregateBench {
@@ -60,35 +53,174 @@ impl AggregateBench {
         let installed = install(&paths, &Progress::silent()).await?;
         let minute = Minute::of(self.events, self.users, self.packed)?;
         minute.print();
-        in_process(&minute)?;
+        let regexes = std::fs::read(installed.lookups.join("regexes.yaml"))?;
+        let enricher = Enricher::new(UserAgents::from_yaml(&regexes)?, Geo::open::<&Path>(&[])?);
+        in_process(&minute, &enricher)?;
         if self.article_seconds > 0.0 {
             let script = paths.checkout().join("tests/aggregate_baseline/article.py");
             article(&installed.python, &script, self.article_seconds).await?;
+        }
+        if self.stack {
+            freshness::measure().await?;
         }
         Ok(())
     }
 }
 
-/// The function's steps without I/O, one thread.
-fn in_process(minute: &Minute) -> Result<()> {
+/// The function's steps without I/O, one thread, interleaved.
+fn in_process(minute: &Minute, enricher: &Enricher) -> Result<()> {
     let payloads: Vec<String> = minute
         .batches
         .iter()
         .map(|batch| batch.payload("{}"))
         .collect();
-    let mut decode = Measure::default();
+    let counter = Counter {
+        enricher,
+        registry: Registry::builtin(),
+    };
+    let seen = Seen::of(&payloads, enricher)?;
+    let (mut decode, mut whole, mut count) =
+        (Measure::default(), Measure::default(), Measure::default());
     for _ in 0..=ROUNDS {
         decode.round(&payloads, decode_once)?;
+        whole.round(&payloads, |payload| counter.to_piece(payload))?;
+        count.round(&["the minute".to_owned()], |_| Ok(counter.count(&seen)))?;
     }
     println!("\nin process, one core       events/s    ns/event   MB/s in");
     decode.print("decode");
+    whole.print("envelope to piece");
+    count.print("aggregation itself");
+    println!("(aggregation itself has no input in bytes: ignore its MB/s)");
+    counter.print_state(&seen, minute.events);
     Ok(())
+}
+
+/// Every event of the minute as aggregators see it, decoded.
+struct Seen {
+    events: Vec<Decoded>,
+}
+
+struct Decoded {
+    hashes: (EventHash, UserHash, SessionHash),
+    at: Timestamp,
+    arrived: Timestamp,
+    event_type: String,
+    path: String,
+    browser: String,
+}
+
+/// No built-in aggregator asks for them.
+struct NoDetails;
+
+impl Details for NoDetails {
+    fn country(&self) -> Option<String> {
+        None
+    }
+
+    fn amount(&self) -> Option<f64> {
+        None
+    }
+}
+
+impl Seen {
+    fn of(payloads: &[String], enricher: &Enricher) -> Result<Self> {
+        let mut events = Vec::new();
+        for payload in payloads {
+            each_event(payload, |event, arrived| {
+                let browser = enricher.browser(event);
+                events.push(Decoded {
+                    hashes: Observation::hashes(event),
+                    at: event.timestamp(),
+                    arrived,
+                    event_type: event.event_type().to_owned(),
+                    path: enricher
+                        .path(event)
+                        .map_or(UNKNOWN.to_owned(), Cow::into_owned),
+                    browser: browser.map_or(UNKNOWN.to_owned(), |found| found.name.to_string()),
+                });
+            })?;
+        }
+        Ok(Self { events })
+    }
+}
+
+struct Counter<'a> {
+    enricher: &'a Enricher,
+    registry: Registry,
+}
+
+impl Counter<'_> {
+    /// What the function does with a batch before it writes.
+    fn to_piece(&self, payload: &str) -> Result<usize> {
+        let invocation = Invocation::read(payload)?;
+        let counted = count_records(
+            &invocation.records,
+            None,
+            self.enricher,
+            &self.registry,
+            Windowing::default(),
+        );
+        let events = usize::try_from(counted.tally.counted)?;
+        for mut piece in counted.pieces {
+            std::hint::black_box(piece.encode());
+        }
+        Ok(events)
+    }
+
+    fn count(&self, seen: &Seen) -> usize {
+        std::hint::black_box(self.piece(seen));
+        seen.events.len()
+    }
+
+    fn piece(&self, seen: &Seen) -> Piece {
+        let mut accumulator = Accumulator::new(&self.registry, Windowing::default());
+        for event in &seen.events {
+            let (id, user, session) = event.hashes;
+            let observation = Observation {
+                id,
+                user,
+                session,
+                at: event.at,
+                event_type: &event.event_type,
+                path: Cow::Borrowed(&event.path),
+                browser: &event.browser,
+                details: &NoDetails,
+            };
+            accumulator.count(&observation, event.arrived);
+        }
+        accumulator.finish().0
+    }
+
+    /// What the minute takes when it is written.
+    fn print_state(&self, seen: &Seen, events: usize) {
+        let mut piece = self.piece(seen);
+        println!("\nthe minute, written           bytes   bytes/event");
+        for (aggregator, _, table) in &mut piece.tables {
+            let bytes = table.encode().len();
+            println!(
+                "{aggregator:<24}{bytes:>12}{:>14.2}",
+                bytes as f64 / events as f64
+            );
+        }
+    }
 }
 
 /// From the envelope to events; they are thrown away.
 fn decode_once(payload: &str) -> Result<usize> {
-    let batch: Batch<'_> = serde_json::from_str(payload)?;
     let mut events = 0;
+    each_event(payload, |event, _| {
+        std::hint::black_box(event);
+        events += 1;
+    })?;
+    Ok(events)
+}
+
+/// Shows every event of a batch, and when it arrived.
+fn each_event(
+    payload: &str,
+    mut show: impl FnMut(&freshet_events::Event<'_>, Timestamp),
+) -> Result<()> {
+    let batch: Batch<'_> = serde_json::from_str(payload)?;
     for envelope in &batch.records {
         let position = Position {
             shard_id: envelope.shard_id(),
@@ -99,168 +231,11 @@ fn decode_once(payload: &str) -> Result<usize> {
         let record = Record::open(&data)?;
         for (index, text) in record.split()?.into_iter().enumerate() {
             let event = record.read(text, index, &position);
-            std::hint::black_box(event.map_err(|rejection| anyhow!("{rejection:?}"))?);
-            events += 1;
+            let event = event.map_err(|rejection| anyhow!("{rejection:?}"))?;
+            show(&event, envelope.arrived_at());
         }
     }
-    Ok(events)
-}
-
-/// A minute of a shard, in the batches of one tumbling window.
-struct Minute {
-    /// When it begins, in milliseconds since 1970.
-    start_ms: i64,
-    /// How many events.
-    events: usize,
-    /// By how many users.
-    users: usize,
-    /// In how many records of the stream.
-    records: usize,
-    /// In order.
-    batches: Vec<WindowBatch>,
-}
-
-/// One invocation's records.
-struct WindowBatch {
-    /// `Records`, as JSON.
-    records: String,
-    /// Everything else but `state`, as JSON without the closing brace.
-    window: String,
-}
-
-impl WindowBatch {
-    /// The invocation's payload, with this state (JSON) of the one before;
-    /// `{}` for the first.
-    fn payload(&self, state: &str) -> String {
-        format!(
-            "{},\"Records\":{},\"state\":{state}}}",
-            self.window, self.records
-        )
-    }
-}
-
-impl Minute {
-    /// The same events each time, but for their time: the last whole minute.
-    ///
-    /// # Errors
-    /// If no such minute can be made.
-    fn of(events: usize, users: usize, packed: bool) -> Result<Self> {
-        ensure!(
-            (1..=events).contains(&users),
-            "{events} events cannot be by {users} users"
-        );
-        let start_ms = (super::now().as_millis() / 60_000 - 1) * 60_000;
-        let mut chosen = choose(events, users, start_ms)?;
-        if packed {
-            chosen.sort_by(|a, b| a.user_id.cmp(&b.user_id));
-        }
-        for (n, event) in chosen.iter_mut().enumerate() {
-            let passed_ms = (n * 60_000 / events) as i64;
-            let time = jiff::Timestamp::from_millisecond(start_ms + passed_ms)?;
-            event.timestamp = time.to_string();
-        }
-        let mut records = Vec::new();
-        for (n, chunk) in chosen.chunks(REQUEST_EVENTS).enumerate() {
-            let request = http_request(&json!({ "events": chunk }).to_string());
-            let prepared = collect_once(&request.to_string())?;
-            // Evenly over the minute, and in the stream a moment later.
-            let passed = 60.0 * (n * REQUEST_EVENTS) as f64 / events as f64;
-            let arrived_s = start_ms as f64 / 1e3 + passed + 0.05;
-            for record in prepared.records {
-                let number = format!("{}", FIRST_NUMBER + records.len() as u128);
-                let number = format!("{number:0<56}");
-                let mut record = kinesis_record(SHARD, &number, &record.data, arrived_s);
-                record["eventSourceARN"] = json!(STREAM_ARN);
-                record["invokeIdentityArn"] = json!(ROLE_ARN);
-                records.push(record.to_string());
-            }
-        }
-        let mut batches = Vec::new();
-        let mut rest = records.as_slice();
-        while !rest.is_empty() {
-            let mut bytes = 0;
-            let fit = rest.iter().take(BATCH_RECORDS).take_while(|record| {
-                bytes += record.len() + 1;
-                bytes <= BATCH_BYTES
-            });
-            let (batch, after) = rest.split_at(fit.count().max(1));
-            batches.push(window_batch(batch, start_ms)?);
-            rest = after;
-        }
-        Ok(Self {
-            start_ms,
-            events,
-            users,
-            records: records.len(),
-            batches,
-        })
-    }
-
-    fn print(&self) {
-        let bytes: usize = self.batches.iter().map(|batch| batch.records.len()).sum();
-        println!(
-            "one shard's minute      pane {}: {} events by {} users: {} records, {} invocations, {:.1} MB of JSON",
-            self.start_ms / 60_000,
-            self.events,
-            self.users,
-            self.records,
-            self.batches.len(),
-            bytes as f64 / 1e6
-        );
-    }
-}
-
-/// So many events by exactly so many users. Thinned: a minute sees a part of
-/// each visit, and few events of one user.
-fn choose(events: usize, users: usize, start_ms: i64) -> Result<Vec<Event>> {
-    let generator = Generator::new(Plan {
-        seed: 7,
-        users: u32::try_from(users.saturating_mul(4)).context("too many users")?,
-        start_ms,
-        events_per_second: 0.0,
-    });
-    let repeats = events - users;
-    let mut seen = HashSet::new();
-    let mut chosen: Vec<Event> = Vec::with_capacity(events);
-    for event in generator.step_by(THINNED).take(events * MOST_GENERATED) {
-        if chosen.len() == events {
-            break;
-        }
-        let known = seen.contains(&event.user_id);
-        let repeated = chosen.len() - seen.len();
-        if known && repeated == repeats || !known && seen.len() == users {
-            continue;
-        }
-        if !known {
-            seen.insert(event.user_id.clone());
-        }
-        chosen.push(event);
-    }
-    ensure!(
-        chosen.len() == events && seen.len() == users,
-        "no {events} events by {users} users: {} by {}",
-        chosen.len(),
-        seen.len()
-    );
-    Ok(chosen)
-}
-
-fn window_batch(records: &[String], start_ms: i64) -> Result<WindowBatch> {
-    // The stream's minute: everything arrives within it.
-    let time = |ms| jiff::Timestamp::from_millisecond(ms).map(|time| time.to_string());
-    let window = json!({
-        "window": {"start": time(start_ms)?, "end": time(start_ms + 60_000)?},
-        "shardId": SHARD,
-        "eventSourceARN": STREAM_ARN,
-        "isFinalInvokeForWindow": false,
-        "isWindowTerminatedEarly": false,
-    })
-    .to_string();
-    let open = window.strip_suffix('}').context("not an object")?;
-    Ok(WindowBatch {
-        records: format!("[{}]", records.join(",")),
-        window: open.to_owned(),
-    })
+    Ok(())
 }
 
 #[derive(Deserialize)]
@@ -303,67 +278,4 @@ async fn article(python: &Path, script: &Path, seconds: f64) -> Result<()> {
         );
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::Value;
-
-    #[test]
-    fn a_minute_is_of_one_shard_and_has_what_it_says() {
-        let minute = Minute::of(20_000, 15_000, false).unwrap();
-        assert!(minute.batches.len() > 1, "{}", minute.batches.len());
-        let (mut events, mut records) = (0, 0);
-        let (mut users, mut numbers) = (HashSet::new(), Vec::new());
-        for batch in &minute.batches {
-            let payload = batch.payload(r#"{"a":"b"}"#);
-            assert!(payload.len() < 6_000_000);
-            let whole: Value = serde_json::from_str(&payload).unwrap();
-            assert_eq!(whole["state"], json!({"a": "b"}));
-            assert_eq!(
-                (&whole["shardId"], &whole["isFinalInvokeForWindow"]),
-                (&json!(SHARD), &json!(false))
-            );
-            let parsed: Batch<'_> = serde_json::from_str(&payload).unwrap();
-            for envelope in &parsed.records {
-                records += 1;
-                assert_eq!(envelope.shard_id(), SHARD);
-                let number = envelope.sequence_number().as_str().to_owned();
-                assert_eq!(number.len(), 56);
-                let data = envelope.data().unwrap();
-                let record = Record::open(&data).unwrap();
-                for (index, text) in record.split().unwrap().into_iter().enumerate() {
-                    let position = Position {
-                        shard_id: SHARD,
-                        sequence_number: &number,
-                        arrived_at: envelope.arrived_at(),
-                    };
-                    let event = record.read(text, index, &position).unwrap();
-                    let happened = event.timestamp().as_millis() - minute.start_ms;
-                    assert!((0..60_000).contains(&happened), "{happened}");
-                    let arrived = envelope.arrived_at().as_millis() - minute.start_ms;
-                    assert!((0..60_000).contains(&arrived), "{arrived}");
-                    users.insert(event.user_id().to_owned());
-                    events += 1;
-                }
-                numbers.push(number);
-            }
-        }
-        assert_eq!((events, minute.events), (20_000, 20_000));
-        assert_eq!((users.len(), minute.users), (15_000, 15_000));
-        assert_eq!(records, minute.records);
-        assert!(numbers.is_sorted_by(|a, b| a < b));
-    }
-
-    #[test]
-    fn packed_a_record_has_several_events() {
-        let minute = Minute::of(2_000, 200, true).unwrap();
-        assert!((200..300).contains(&minute.records), "{}", minute.records);
-    }
-
-    #[test]
-    fn more_users_than_events_are_refused() {
-        assert!(Minute::of(10, 11, false).is_err());
-    }
 }

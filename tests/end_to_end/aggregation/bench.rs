@@ -92,6 +92,11 @@ impl Counting {
         Ok(counting)
     }
 
+    /// Where the emulator listens.
+    pub(super) fn url(&self) -> &str {
+        self.ministack.url()
+    }
+
     /// Deploys the function as the template does; `disturb` may set rules for
     /// what it asks of its table.
     pub(super) async fn deploy(
@@ -149,7 +154,7 @@ impl Counting {
     }
 
     /// A table as the template makes it.
-    async fn create_table(&self, name: &str) -> Result<()> {
+    pub(super) async fn create_table(&self, name: &str) -> Result<()> {
         let client = aws_sdk_dynamodb::Client::new(&self.aws);
         let mut create = client
             .create_table()
