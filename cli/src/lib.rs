@@ -4,6 +4,7 @@
 //! [`stack`] starts everything, and the end-to-end tests start it the same
 //! way; each command is a module.
 
+pub mod aggregations;
 pub mod bench;
 pub mod build;
 pub mod dashboard;
