@@ -24,5 +24,6 @@ pub mod servers;
 pub mod shop;
 pub mod stack;
 pub mod task;
+pub mod top;
 pub mod traffic;
 pub mod up;
