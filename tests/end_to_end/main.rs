@@ -14,3 +14,4 @@ mod refused;
 mod replay;
 mod sessions;
 mod support;
+mod top;
