@@ -17,7 +17,7 @@ const FUNNEL: &str = r#"{
     }
 }"#;
 
-async fn api(server: &MockServer) -> Aggregations {
+fn api(server: &MockServer) -> Aggregations {
     Aggregations::new(&server.uri(), None).unwrap()
 }
 
@@ -56,7 +56,7 @@ async fn a_result_is_read_once_and_then_only_asked_for() {
         .expect(1)
         .mount(&server)
         .await;
-    let api = api(&server).await;
+    let api = api(&server);
     let mut followed = Followed::<ConversionFunnel>::new("conversion_funnel");
     for _ in 0..3 {
         followed.refresh(&api).await.unwrap();
@@ -92,7 +92,7 @@ async fn nothing_counted_is_no_error_and_forgets_what_was_known() {
         .respond_with(ResponseTemplate::new(404).set_body_json(json!({"code": "no_result"})))
         .mount(&server)
         .await;
-    let api = api(&server).await;
+    let api = api(&server);
     let mut followed = Followed::<ConversionFunnel>::new("conversion_funnel");
     followed.refresh(&api).await.unwrap();
     assert!(followed.slot.is_some());
@@ -119,7 +119,7 @@ async fn what_goes_wrong_is_told_apart_and_in_the_servers_words() {
             .mount(&server)
             .await;
     }
-    let api = api(&server).await;
+    let api = api(&server);
     let url = api.url().to_owned();
     let said = async |name| api.latest(name, None).await.unwrap_err().to_string();
     assert_eq!(

@@ -2,6 +2,8 @@
 // aggregation, asked again each second. Unchanged, it is answered without a body.
 
 const AGAIN_MS = 1000;
+/** After so long the next window would be there, had anything come. */
+const PUBLISHED_MS = 15_000;
 
 /** Panels that have live numbers, and the aggregation of each. */
 export const LIVE = { "freshet-conversion-funnel": "conversion_funnel" };
@@ -27,7 +29,7 @@ export function caption({ window, updated_at, approximate }, now) {
   const old = seconds < 120 ? `${seconds} s` : `${Math.floor(seconds / 60)} min`;
   const parts = [`${window.seconds / 60} minutes, ${clock(window.start)}–${clock(window.end)}`, `${old} old`];
   if (approximate) parts.push("approximate");
-  if (now >= Date.parse(window.end)) parts.push("nothing since");
+  if (now >= Date.parse(window.end) + PUBLISHED_MS) parts.push("nothing since");
   return parts.join(" · ");
 }
 
@@ -96,7 +98,7 @@ export class Live {
     this.text.className = failure ? "failed" : "";
     this.text.title = failure ?? "";
     if (failure) this.#say("no new numbers: query does not answer");
-    else this.#say(this.slot ? caption(this.slot, Date.now()) : "nothing counted in the last minutes");
+    else this.#say(this.slot ? caption(this.slot, Date.now()) : "of the last minutes");
     return this.#again(AGAIN_MS);
   }
 

@@ -12,6 +12,8 @@ use ratatui::text::{Line, Span};
 const TWO_COLUMNS: usize = 110;
 /// Wider lines are not easier to read.
 const WIDEST: usize = 160;
+/// After so long the next window would be there, had anything come.
+const PUBLISHED_MS: i64 = 15_000;
 /// Below this a bar says nothing.
 const SHORTEST_BAR: usize = 3;
 const GAP: usize = 4;
@@ -61,7 +63,8 @@ fn head(view: &View, columns: usize, now_ms: i64) -> Vec<Line<'static>> {
     let about = view.pages.as_ref().map(about);
     let about = about.or_else(|| view.funnel.as_ref().map(about_funnel));
     if let Some(about) = about {
-        frame.extend(flow(about.told(now_ms), columns));
+        let is_known = view.trouble.is_none();
+        frame.extend(flow(about.told(now_ms, is_known), columns));
     }
     let mut totals = Vec::new();
     if let Some(events) = view.events_per_second {
@@ -115,7 +118,8 @@ fn about_funnel(slot: &Slot<ConversionFunnel>) -> About {
 }
 
 impl About {
-    fn told(&self, now_ms: i64) -> Vec<Span<'static>> {
+    /// `is_known`: what came later would be known.
+    fn told(&self, now_ms: i64, is_known: bool) -> Vec<Span<'static>> {
         let old = age(now_ms - self.updated_ms);
         let mut parts = vec![
             Span::styled(bounds(self.window), PLAIN),
@@ -123,10 +127,10 @@ impl About {
         ];
         if now_ms >= self.window.end_ms {
             let ended = age(now_ms - self.window.end_ms);
-            parts.push(Span::styled(
-                format!("ended {ended} ago, nothing since"),
-                NOTICE,
-            ));
+            let over_ms = now_ms - self.window.end_ms;
+            let is_nothing = is_known && over_ms >= PUBLISHED_MS;
+            let nothing = if is_nothing { ", nothing since" } else { "" };
+            parts.push(Span::styled(format!("ended {ended} ago{nothing}"), NOTICE));
         }
         if self.is_approximate {
             parts.push(Span::styled("approximate", NOTICE));

@@ -192,6 +192,9 @@ fn an_old_window_is_not_taken_for_now_and_one_behind_is_named() {
     let found = text(&compose(&view, 80, 60, END_MS + 200_000));
     let wanted = "17:55–18:00 UTC · updated 4 min ago · ended 3 min ago, nothing since · exact";
     assert!(found.contains(wanted), "{found}");
+    view.trouble = Some("no answer".to_owned());
+    let found = text(&compose(&view, 80, 60, END_MS + 200_000));
+    assert!(found.contains("ended 3 min ago · exact"), "{found}");
     let title = "Conversion funnel of 400 users, 17:54–17:59 UTC";
     assert!(found.contains(title), "{found}");
 }

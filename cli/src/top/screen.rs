@@ -38,7 +38,7 @@ pub(super) async fn run(watch: Watch) -> Result<()> {
     let screen = ratatui::try_init().context("the terminal cannot be taken over")?;
     let mut screen = Screen(screen);
     let mut keys = keys();
-    let has_colors = !std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let has_colors = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let mut tick = tokio::time::interval(EVERY);
     let result = loop {
         let view = views.borrow_and_update().clone();

@@ -72,11 +72,15 @@ impl Watch {
             let total = slot.result.total_page_views;
             self.pace.add(slot.window.end_ms, slot.updated_ms, total);
         }
-        view.views_per_second = self.pace.per_second(now_ms);
-        view.events_per_second = match &mut self.door {
+        // Read on even if it is not shown, or what came meanwhile would come at once.
+        let events = match &mut self.door {
             Some(door) => door.look(Instant::now()),
             None => None,
         };
+        let is_now = view.trouble.is_none();
+        view.events_per_second = events.filter(|_| is_now);
+        let views = self.pace.per_second(now_ms);
+        view.views_per_second = views.filter(|_| is_now);
         view.clone()
     }
 
