@@ -131,3 +131,79 @@ fn told(error: &anyhow::Error) -> String {
         format!("{first}: {root}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wiremock::matchers::{header, path};
+    use wiremock::{Mock, MockServer, ResponseTemplate};
+
+    /// Text: a `Value` would put the pages into another order.
+    const PAGES: &str = r#"{
+        "name": "page_view",
+        "window": {"start": "1970-01-01T00:00:00Z", "end": "1970-01-01T00:05:00Z", "seconds": 300},
+        "updated_at": "1970-01-01T00:01:00Z",
+        "approximate": false,
+        "result": {
+            "total_page_views": 3, "unique_pages": 2, "top_pages": {"/product": 2, "/": 1},
+            "unique_users_by_page": {"/product": 1, "/": 1}, "browser_distribution": {"unknown": 3},
+            "window_start": 0, "window_end": 300
+        }
+    }"#;
+
+    #[tokio::test]
+    async fn trouble_keeps_what_was_known_and_goes_away_with_an_answer() {
+        let server = MockServer::start().await;
+        let pages = ResponseTemplate::new(200)
+            .insert_header("etag", "\"p\"")
+            .set_body_string(PAGES);
+        let ours = |name: &str| {
+            Mock::given(path(format!("/v1/aggregations/{name}")))
+                .and(header("authorization", "Bearer k"))
+        };
+        ours("conversion_funnel")
+            .respond_with(ResponseTemplate::new(404).set_body_string(r#"{"code":"no_result"}"#))
+            .mount(&server)
+            .await;
+        let answers = [
+            pages,
+            ResponseTemplate::new(503).set_body_string(r#"{"detail":"not at the moment"}"#),
+            ResponseTemplate::new(304),
+        ];
+        for (priority, answer) in (1..).zip(answers) {
+            let mock = ours("page_view").respond_with(answer);
+            mock.up_to_n_times(1)
+                .with_priority(priority)
+                .mount(&server)
+                .await;
+        }
+        let mut watch = Watch::new(Source::Url {
+            url: server.uri(),
+            read_key: Some("k".to_owned()),
+        });
+        let first = watch.look(61_000).await;
+        assert_eq!(first.trouble, None);
+        assert_eq!(first.pages.unwrap().result.top_pages.0[0].0, "/product");
+        assert!(first.answered && first.funnel.is_none());
+
+        let second = watch.look(62_000).await;
+        let trouble = second.trouble.unwrap();
+        assert!(trouble.ends_with("503: not at the moment"), "{trouble}");
+        assert!(second.pages.is_some() && second.views_per_second.is_none());
+
+        let third = watch.look(63_000).await;
+        assert_eq!(third.trouble, None);
+        assert!(third.pages.is_some());
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_none_is_told() {
+        let source = Source::Url {
+            url: "shop.example".to_owned(),
+            read_key: None,
+        };
+        let view = Watch::new(source).look(0).await;
+        assert!(!view.answered);
+        assert!(view.trouble.unwrap().contains("shop.example is not"));
+    }
+}
