@@ -3,14 +3,16 @@
 //!
 //! The page asks for the layout once and for every panel's answer again and
 //! again; what is searched is [`SavedObjects::query`], so a panel that is
-//! changed there is changed here.
+//! changed there is changed here. What is counted already - the funnel of the
+//! last five minutes - comes from the query API.
 
+use crate::aggregations::{Aggregations, Latest};
 use crate::shop::content_type;
 use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path as UrlPath, RawQuery, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use freshet_dashboards::{DashboardError, SAVED_OBJECTS, SavedObjects, TimeRange, WORLD_OUTLINE};
@@ -23,7 +25,13 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(4);
 /// The time ranges that the page offers: name, minutes.
 const RANGES: [(&str, i64); 3] = [("15m", 15), ("1h", 60), ("24h", 24 * 60)];
-const FILES: [&str; 4] = ["dashboard.css", "dashboard.js", "panels.js", "world.js"];
+const FILES: [&str; 5] = [
+    "dashboard.css",
+    "dashboard.js",
+    "live.js",
+    "panels.js",
+    "world.js",
+];
 
 struct Board {
     objects: SavedObjects,
@@ -31,13 +39,20 @@ struct Board {
     charts: PathBuf,
     opensearch_url: String,
     http: reqwest::Client,
+    aggregations: Aggregations,
 }
 
 /// Everything below `/dashboard`; `charts` is the chart library's script.
 ///
 /// # Errors
-/// If the saved objects are broken or no HTTP client can be made.
-pub fn routes(checkout: &Path, charts: &Path, opensearch_url: &str) -> Result<Router> {
+/// If the saved objects are broken, `query_url` is none, or no HTTP client can
+/// be made.
+pub fn routes(
+    checkout: &Path,
+    charts: &Path,
+    opensearch_url: &str,
+    query_url: &str,
+) -> Result<Router> {
     let board = Board {
         objects: SavedObjects::parse(SAVED_OBJECTS)?,
         folder: checkout.join("demo/dashboard"),
@@ -47,6 +62,7 @@ pub fn routes(checkout: &Path, charts: &Path, opensearch_url: &str) -> Result<Ro
             .no_proxy()
             .timeout(PATIENCE)
             .build()?,
+        aggregations: Aggregations::new(query_url, None)?,
     };
     Ok(Router::new()
         .route("/dashboard", get(page))
@@ -54,6 +70,7 @@ pub fn routes(checkout: &Path, charts: &Path, opensearch_url: &str) -> Result<Ro
         .route("/dashboard/panels.json", get(panels))
         .route("/dashboard/world.json", get(world))
         .route("/dashboard/data/{id}", get(data))
+        .route("/dashboard/live/{name}", get(live))
         .route("/dashboard/{file}", get(file))
         .with_state(Arc::new(board)))
 }
@@ -162,6 +179,32 @@ async fn data(
         Err(error) => {
             // The cause is for the log: a reader of the page needs to know who is silent.
             tracing::warn!("dashboard: {error:#}");
+            answer(
+                StatusCode::BAD_GATEWAY,
+                &json!({"error": error.to_string()}),
+            )
+        }
+    }
+}
+
+/// The latest window of an aggregation, or that there is none (204), or that
+/// the page has it already (304).
+async fn live(
+    State(board): State<Arc<Board>>,
+    UrlPath(name): UrlPath<String>,
+    headers: HeaderMap,
+) -> Response {
+    let known = headers.get(header::IF_NONE_MATCH);
+    let known = known.and_then(|tag| tag.to_str().ok());
+    match board.aggregations.latest(&name, known).await {
+        Ok(Latest::Unchanged) => StatusCode::NOT_MODIFIED.into_response(),
+        Ok(Latest::Nothing) => StatusCode::NO_CONTENT.into_response(),
+        Ok(Latest::Changed { tag, body }) => {
+            let tag = tag.map(|tag| [(header::ETAG, tag)]);
+            (tag, with_type("application/json", body)).into_response()
+        }
+        Err(error) => {
+            tracing::warn!(code = error.code(), "dashboard: {error}");
             answer(
                 StatusCode::BAD_GATEWAY,
                 &json!({"error": error.to_string()}),

@@ -1,15 +1,21 @@
 use super::*;
 use crate::shop::Shop;
-use wiremock::matchers::{body_partial_json, method, path};
+use wiremock::matchers::{body_partial_json, header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 /// The page's server before a search server of ours.
 async fn page_before(opensearch_url: &str) -> Shop {
+    page_between(opensearch_url, "http://127.0.0.1:1").await
+}
+
+/// And before a query API of ours.
+async fn page_between(opensearch_url: &str, query_url: &str) -> Shop {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let routes = routes(
         &checkout,
         Path::new("/nowhere/echarts.min.js"),
         opensearch_url,
+        query_url,
     )
     .unwrap();
     Shop::start(&checkout, 0, "", "", routes).await.unwrap()
@@ -110,6 +116,7 @@ async fn the_page_gets_every_panel_once_and_its_files() {
         "",
         "/",
         "/dashboard.js",
+        "/live.js",
         "/panels.js",
         "/world.js",
         "/dashboard.css",
@@ -122,4 +129,50 @@ async fn the_page_gets_every_panel_once_and_its_files() {
     }
     // The shop's own pages are still there.
     assert_eq!(get_json(&shop, "/cart").await.0, 200);
+}
+
+#[tokio::test]
+async fn the_live_funnel_is_passed_on_with_its_tag() {
+    let api = MockServer::start().await;
+    let at = || path("/v1/aggregations/conversion_funnel");
+    Mock::given(header("if-none-match", "\"t1\""))
+        .and(at())
+        .respond_with(ResponseTemplate::new(304))
+        .with_priority(1)
+        .expect(1)
+        .mount(&api)
+        .await;
+    let found = json!({"name": "conversion_funnel"});
+    Mock::given(at())
+        .respond_with(
+            ResponseTemplate::new(200)
+                .insert_header("etag", "\"t1\"")
+                .set_body_json(&found),
+        )
+        .expect(1)
+        .mount(&api)
+        .await;
+    Mock::given(path("/v1/aggregations/page_view"))
+        .respond_with(ResponseTemplate::new(404).set_body_json(json!({"code": "no_result"})))
+        .mount(&api)
+        .await;
+    let shop = page_between("http://127.0.0.1:1", &api.uri()).await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let get = async |name: &str, tag: &str| {
+        let url = format!("{}/dashboard/live/{name}", shop.url);
+        let asked = client.get(url).header("if-none-match", tag);
+        asked.send().await.unwrap()
+    };
+    let first = get("conversion_funnel", "\"t0\"").await;
+    assert_eq!(
+        (first.status().as_u16(), &first.headers()["etag"]),
+        (200, &"\"t1\"".parse().unwrap())
+    );
+    assert_eq!(first.json::<Value>().await.unwrap(), found);
+    assert_eq!(get("conversion_funnel", "\"t1\"").await.status(), 304);
+    assert_eq!(get("page_view", "").await.status(), 204);
+    let unknown = get("nothing", "").await;
+    assert_eq!(unknown.status(), 502);
+    let error = unknown.json::<Value>().await.unwrap()["error"].to_string();
+    assert!(error.contains("answered 404"), "{error}");
 }

@@ -4,6 +4,7 @@
 //! [`stack`] starts everything, and the end-to-end tests start it the same
 //! way; each command is a module.
 
+pub mod aggregations;
 pub mod bench;
 pub mod build;
 pub mod dashboard;
@@ -23,5 +24,6 @@ pub mod servers;
 pub mod shop;
 pub mod stack;
 pub mod task;
+pub mod top;
 pub mod traffic;
 pub mod up;

@@ -48,7 +48,8 @@ struct Summary {
 }
 
 impl Counts {
-    fn add(&mut self, line: &str) {
+    /// Takes one line of a log; what is no summary counts nothing.
+    pub(crate) fn add(&mut self, line: &str) {
         let Ok(summary) = serde_json::from_str::<Summary>(line) else {
             return;
         };

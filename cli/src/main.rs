@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use freshet::bench::Bench;
 use freshet::provision::Provision;
 use freshet::send::Send;
+use freshet::top::Top;
 use freshet::up::{Down, Status, Up};
 use freshet::{replay, up};
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ enum Command {
     Down(Down),
     Status(Status),
     Send(Send),
+    Top(Top),
     Replay(replay::Args),
     Provision(Provision),
     Bench(Bench),
@@ -46,6 +48,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Down(down) => down.run().await?,
         Command::Status(status) => status.run()?,
         Command::Send(send) => return send.run().await,
+        Command::Top(top) => return top.run().await,
         Command::Provision(provision) => provision.run().await?,
         Command::Bench(bench) => bench.run().await?,
         Command::Replay(args) => return replay::execute(args).await,

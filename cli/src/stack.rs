@@ -189,17 +189,20 @@ impl Stack {
             "{}/{write_alias}/_search?pretty&sort=received_at:desc&size=20",
             opensearch.url()
         );
+        let query_url = format!("{}/v1/aggregations", cloud.api.url);
+        let charts = &installed.charts;
+        let page = dashboard::routes(paths.checkout(), charts, opensearch.url(), &query_url)?;
         let shop = Shop::start(
             paths.checkout(),
             options.ports.shop,
             &cloud.api.url,
             &search_url,
-            dashboard::routes(paths.checkout(), &installed.charts, opensearch.url())?,
+            page,
         )
         .await?;
         let endpoints = Endpoints {
             collect_url,
-            query_url: format!("{}/v1/aggregations", cloud.api.url),
+            query_url,
             shop_url: shop.url.clone(),
             dashboard_url: format!("{}/dashboard", shop.url),
             opensearch_url: opensearch.url().to_owned(),

@@ -175,7 +175,7 @@ fn welcome(endpoints: &Endpoints) -> String {
   dashboard  {dashboard_url}   what visitors do now
   search     {search_url}
   collect    {collect_url}
-  query      {query_url}/page_view   what the last five minutes counted
+  query      {query_url}/page_view   what the last five minutes counted; `./freshet top` shows it
 
   curl -H 'content-type: application/json' {collect_url} -d '
     {{\"user_id\":\"u1\",\"session_id\":\"s1\",\"event_type\":\"page_view\",

@@ -1,4 +1,5 @@
 // Both dashboards as tabs, asked again and again.
+import { LIVE, Live } from "./live.js";
 import { Card, total } from "./panels.js";
 import { land } from "./world.js";
 
@@ -8,6 +9,8 @@ const $ = (id) => document.getElementById(id);
 let boards = [];
 let board;
 let cards = [];
+/** Those of them that have live numbers. */
+let lives = [];
 let range = "15m";
 let timer;
 /** Answers to what was asked before a tab or range changed are not drawn. */
@@ -46,9 +49,10 @@ let lastAnswer = "";
 async function refresh() {
   clearTimeout(timer);
   const round = ++asked;
-  const results = await Promise.allSettled(cards.map(async (card) => {
+  const isLive = (card) => lives.some((live) => live.on && live.card === card);
+  const results = await Promise.allSettled(cards.filter((card) => !isLive(card)).map(async (card) => {
     const data = await json(`/dashboard/data/${card.panel.id}?range=${range}`);
-    if (round === asked) card.update(data);
+    if (round === asked && !isLive(card)) card.update(data);
     return total(data);
   }));
   if (round !== asked) return;
@@ -80,8 +84,10 @@ function show(id) {
   $("title").textContent = board.title;
   $("description").textContent = board.description;
   document.title = `${board.title} – Freshet`;
+  lives.forEach((live) => live.close());
   cards.forEach((card) => card.close());
   cards = board.panels.map((panel) => new Card(panel));
+  lives = cards.filter((card) => card.panel.id in LIVE).map((card) => new Live(card, refresh));
   $("grid").replaceChildren(...cards.map((card) => card.root));
   refresh();
 }

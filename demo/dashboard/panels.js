@@ -197,7 +197,7 @@ function overTime(panel, data, colors, { width }) {
 function bars(panel, data, colors) {
   const all = rows(panel, data);
   const isFunnel = buckets(panel)[0].type === "filters";
-  const most = all[0]?.values[0].value || 1;
+  const most = data.of || all[0]?.values[0].value || 1;
   const label = (value, format) => (isFunnel ? `${written(value, format)}   ${share(value, most)}` : written(value, format));
   return {
     ...base(colors),

@@ -8,6 +8,7 @@ const text = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), "
 const load = (name) => import(`data:text/javascript,${encodeURIComponent(text(`demo/dashboard/${name}`))}`);
 const { ems, lone, rows, series, share, summary, wrapped, written } = await load("panels.js");
 const { land } = await load("world.js");
+const { asAnswer, caption, nothing } = await load("live.js");
 
 const MINUTE = 60_000;
 const count = { id: "1", type: "count", schema: "metric", params: {} };
@@ -77,6 +78,33 @@ test("filters keep the panel's order", () => {
   const filters = { id: "2", type: "filters", schema: "segment", params: { filters: [{ label: "landing", input: {} }, { label: "", input: { query: "a:b" } }] } };
   const all = rows({ aggs: [count, filters] }, found({ 2: { buckets: { "a:b": { doc_count: 1 }, landing: { doc_count: 8 } } } }));
   assert.deepEqual(all.map(({ names, values }) => [names[0], values[0].value]), [["landing", 8], ["a:b", 1]]);
+});
+
+test("a live funnel is drawn as the panel's own answer would be, its shares of all users", () => {
+  const panel = JSON.parse(text("dashboards/panels/conversion-funnel.json"));
+  const slot = {
+    window: { start: "2026-11-25T17:55:00.000Z", end: "2026-11-25T18:00:00.000Z", seconds: 300 }, updated_at: "2026-11-25T17:59:58.120Z", approximate: false,
+    result: {
+      funnel_counts: { landing: 40, product_view: 61, add_to_cart: 12, checkout_start: 6, purchase: 4 },
+      conversion_rates: { landing_rate: 1, product_view_rate: 1 / 3, add_to_cart_rate: 0.25641025641025644, checkout_start_rate: 0, purchase_rate: 0 },
+      total_users_in_funnel: 39,
+    },
+  };
+  const data = asAnswer(panel, slot);
+  assert.deepEqual([data.to - data.from, data.of], [300_000, 39]);
+  assert.deepEqual(rows(panel, data).map(({ names, values }) => [names[0], values[0].value]), [["landing", 39], ["product_view", 13], ["add_to_cart", 10], ["checkout_start", 0], ["purchase", 0]]);
+
+  const at = (more) => caption(slot, Date.parse(slot.updated_at) + more);
+  assert.match(at(17_000), /^5 minutes, \d\d:55–\d\d:00 · 17 s old · nothing since$/);
+  assert.match(at(16_000), /16 s old$/);
+  assert.match(at(-9_000), /0 s old$/);
+  assert.match(caption({ ...slot, approximate: true }, Date.parse(slot.updated_at) + 180_000), /3 min old · approximate · nothing since$/);
+});
+
+test("a funnel of nobody is empty and not broken", () => {
+  const panel = JSON.parse(text("dashboards/panels/conversion-funnel.json"));
+  const of = asAnswer(panel, { window: {}, result: { funnel_counts: { landing: 0 }, conversion_rates: {}, total_users_in_funnel: 0 } });
+  assert.deepEqual([of.answer.hits.total.value, rows(panel, of)[0].values[0].value, nothing(5).answer.hits.total.value], [0, 0, 0]);
 });
 
 test("no land crosses the date line, and none is lost there", () => {

@@ -107,6 +107,18 @@ async fn every_panel_shows_the_numbers_of_known_data() -> Result<()> {
         drawn["kept"] == true && drawn["notice"] == "" && drawn["status"] == "live",
         "{drawn}"
     );
+    // Counted by aggregate, and seconds old; the rest is searched.
+    let funnel = card("conversion-funnel");
+    let caption = funnel["caption"].as_str().unwrap_or_default();
+    let label = funnel["label"].as_str().unwrap_or_default();
+    ensure!(
+        funnel["live"] == true && caption.starts_with("5 minutes, ") && caption.contains(" old"),
+        "{funnel}"
+    );
+    ensure!(
+        label.contains("landing ") && label.contains("purchase "),
+        "{funnel}"
+    );
     for cards in drawn["boards"].as_object().context("boards")?.values() {
         for (id, card) in cards.as_object().context("cards")? {
             ensure!(card["state"] == "drawn", "{id}: {card}");

@@ -18,3 +18,4 @@ mod replay;
 mod resharding;
 mod sessions;
 mod support;
+mod top;
