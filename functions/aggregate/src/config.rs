@@ -14,7 +14,8 @@ const DEFAULT_PANE_BUDGET_BYTES: usize = 24_000_000;
 pub struct Config {
     /// `AGGREGATION_TABLE`.
     pub table: String,
-    /// `WINDOW_MINUTES`, `SLIDE_MINUTES`, `LATENESS_MINUTES`, `FUTURE_MINUTES`.
+    /// `WINDOW_MINUTES`, `SLIDE_MINUTES`, `LATENESS_MINUTES` (as far as results
+    /// are kept), `FUTURE_MINUTES`.
     pub windowing: Windowing,
     /// `PUBLISH_INTERVAL_S`: while records wait that are older than this, what
     /// was counted is handed on instead of being published.
@@ -48,12 +49,15 @@ impl Config {
         let mut vars = Variables::new(vars);
         let default = Windowing::default();
         let slide_minutes = vars.number("SLIDE_MINUTES", default.slide_minutes, 1..=60);
-        let windowing = Windowing {
+        let mut windowing = Windowing {
             window_minutes: vars.number("WINDOW_MINUTES", default.window_minutes, 1..=1_440),
             slide_minutes,
             lateness_minutes: vars.number("LATENESS_MINUTES", default.lateness_minutes, 0..=60),
             future_minutes: vars.number("FUTURE_MINUTES", default.future_minutes, 0..=60),
         };
+        // Later events would be counted where nobody can read them.
+        let most = windowing.most_lateness_minutes();
+        windowing.lateness_minutes = windowing.lateness_minutes.min(most);
         if windowing.window_minutes % slide_minutes != 0 {
             vars.wrong("WINDOW_MINUTES is not a multiple of SLIDE_MINUTES");
         }

@@ -7,7 +7,7 @@ use crate::merging::{MergeError, Merged, Merger};
 use freshet_edge::now;
 use freshet_enrichment::Enricher;
 use freshet_events::Timestamp;
-use freshet_tables::{ChainError, ChainTable, Manifest, PieceEntry, ResultTable};
+use freshet_tables::{ChainError, ChainTable, Manifest, ManifestPut, PieceEntry, ResultTable};
 use freshet_windows::{Pane, Piece, Registry, Slot, Tally, Windowing};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -73,7 +73,16 @@ impl Handler {
     /// stored again and counts once.
     pub async fn handle(&self, payload: &str) -> Result<Answer, HandleError> {
         let invocation = Invocation::read(payload)?;
-        let Some((mut manifest, carried)) = invocation.chain()? else {
+        let chain = match invocation.chain() {
+            // A newer release wrote it. To wait for that one would hold the shard.
+            Err(error @ InvocationError::State(_)) => {
+                tracing::error!(%error, "a chain begins anew");
+                freshet_telemetry::count("StatesUnreadable", 1);
+                invocation.new_chain()?
+            }
+            chain => chain?,
+        };
+        let Some((mut manifest, carried)) = chain else {
             return Ok(Answer::ended());
         };
         let now = now();
@@ -84,6 +93,7 @@ impl Handler {
                 window_start_s = arrival_window.0,
                 "an arrival window is too old to be counted"
             );
+            freshet_telemetry::count("RecordsTooOld", invocation.records.len());
             return Ok(Answer::ended());
         }
         let counted = count_records(
@@ -107,9 +117,18 @@ impl Handler {
             return Ok(Answer::go_on(State::of(&manifest, carried)));
         }
         let touched = self.publish(&mut manifest, pieces, arrival_window).await?;
-        let merged = self
+        let merged = match self
             .merge(touched, arrival_window.1 - arrival_window.0, now)
-            .await?;
+            .await
+        {
+            // What was counted is stored; another attempt would find the same.
+            Err(error) if !error.is_retryable() => {
+                tracing::error!(%error, "slots cannot be brought up to date");
+                freshet_telemetry::count("MergesFailed", 1);
+                Merged::default()
+            }
+            merged => merged?,
+        };
         report(&counted.tally, counted.unreadable, Some(&merged));
         Ok(if invocation.ends_chain() {
             Answer::ended()
@@ -147,6 +166,7 @@ impl Handler {
     ) -> Result<Vec<Pane>, ChainError> {
         let expires_s = self.windowing.piece_expires_s(arrival_end_s);
         let mut touched = Vec::new();
+        let mut named = Vec::new();
         for (piece, bytes) in pieces {
             let panes = piece.panes();
             if panes.is_empty() {
@@ -161,20 +181,24 @@ impl Handler {
                 bytes: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
                 panes: panes.iter().map(|pane| pane.0).collect(),
             });
-            self.merger.know(name, piece).await;
+            named.push((name, piece));
             touched.extend(panes);
         }
         let says_something =
             !manifest.pieces.is_empty() || manifest.late_dropped + manifest.early_dropped > 0;
         if says_something {
             // An invocation that was overtaken has counted what is counted already.
-            self.chains.put_manifest(manifest, expires_s).await?;
+            let put = self.chains.put_manifest(manifest, expires_s).await?;
+            if put == ManifestPut::Written {
+                self.merger.know(named).await;
+            }
         }
         Ok(touched)
     }
 
-    /// Merges the slots of these panes that have begun and are still kept, and
-    /// the current one, which moves on even when nothing comes.
+    /// Merges the slots of these panes that have begun and are still kept, the
+    /// current one, and those that passed since the latest one that is named:
+    /// in a pause nobody wrote them.
     async fn merge(
         &self,
         touched: Vec<Pane>,
@@ -183,13 +207,20 @@ impl Handler {
     ) -> Result<Merged, MergeError> {
         let current = self.windowing.current(now);
         let now_s = seconds(now);
+        let is_kept = |slot: &Slot| self.windowing.result_expires_s(*slot) > now_s;
         let mut slots: BTreeSet<Slot> = touched
             .into_iter()
             .flat_map(|pane| self.windowing.slots(pane))
             .map(Slot)
-            .filter(|slot| *slot <= current && self.windowing.result_expires_s(*slot) > now_s)
+            .filter(|slot| *slot <= current && is_kept(slot))
             .collect();
         slots.insert(current);
+        let passed = self
+            .merger
+            .latest_named(now)
+            .await?
+            .map_or(current.0, |latest| latest.0 + 1);
+        slots.extend((passed..current.0).map(Slot).filter(is_kept));
         self.merger.merge(&slots, current, arrival_window_s).await
     }
 }

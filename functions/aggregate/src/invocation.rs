@@ -17,8 +17,6 @@ use thiserror::Error;
 /// Lambda ends a window early whose state is larger; this much of it is ours,
 /// so that a piece as base64 and the manifest stay below.
 pub const MAX_STATE_BYTES: usize = 1_000_000;
-/// Without a window of Lambda's, arrival windows have a minute.
-const ARRIVAL_WINDOW_S: i64 = 60;
 
 /// An invocation's payload.
 #[derive(Deserialize)]
@@ -26,8 +24,8 @@ pub struct Invocation<'a> {
     /// In the order of the shard; none in a final invocation that brings none.
     #[serde(rename = "Records", borrow)]
     pub records: Vec<Envelope<'a>>,
-    #[serde(borrow, default)]
-    window: Option<ArrivalWindow<'a>>,
+    #[serde(borrow)]
+    window: ArrivalWindow<'a>,
     #[serde(default)]
     state: State,
     #[serde(rename = "shardId", borrow, default)]
@@ -45,6 +43,9 @@ struct ArrivalWindow<'a> {
     #[serde(borrow)]
     end: Cow<'a, str>,
 }
+
+/// A chain's manifest so far, and what was counted and not published.
+pub type Chain = (Manifest, Option<Piece>);
 
 /// What one invocation of a chain hands to the next. Empty at a window's
 /// beginning.
@@ -74,15 +75,15 @@ pub struct Answer {
 /// Why an invocation cannot be begun.
 #[derive(Debug, Error)]
 pub enum InvocationError {
-    /// It is not the payload of a Kinesis mapping.
-    #[error("the payload is no batch of a stream")]
+    /// It is not the payload of a Kinesis mapping with tumbling windows.
+    #[error("the payload is no batch of a stream in a tumbling window")]
     Payload(#[source] serde_json::Error),
     /// The state is not what this or an older release returned.
     #[error("the state's {0} cannot be read")]
     State(&'static str),
-    /// Neither state nor records say which chain it is.
-    #[error("an invocation without records, state and window")]
-    Nothing,
+    /// The window is not two times.
+    #[error("the window cannot be read")]
+    Window,
 }
 
 impl State {
@@ -125,11 +126,10 @@ impl<'a> Invocation<'a> {
         serde_json::from_str(payload).map_err(InvocationError::Payload)
     }
 
-    /// Whether the chain ends with this invocation. Without a window of
-    /// Lambda's, every invocation is a chain.
+    /// Whether the chain ends with this invocation.
     #[must_use]
     pub const fn ends_chain(&self) -> bool {
-        self.is_final || self.is_terminated_early || self.window.is_none()
+        self.is_final || self.is_terminated_early
     }
 
     /// When the last record reached the stream.
@@ -144,15 +144,19 @@ impl<'a> Invocation<'a> {
     ///
     /// # Errors
     /// [`InvocationError`] if the state cannot be read.
-    pub fn chain(&self) -> Result<Option<(Manifest, Option<Piece>)>, InvocationError> {
+    pub fn chain(&self) -> Result<Option<Chain>, InvocationError> {
+        self.chain_of(&self.state)
+    }
+
+    fn chain_of(&self, state: &State) -> Result<Option<Chain>, InvocationError> {
         let first_record = self.records.first();
-        let first = match (self.state.first.as_str(), first_record) {
+        let first = match (state.first.as_str(), first_record) {
             ("", None) => return Ok(None),
             ("", Some(record)) => record.sequence_number().as_str().to_owned(),
             (first, _) => first.to_owned(),
         };
         let last = self.records.last().map_or_else(
-            || self.state.last.clone(),
+            || state.last.clone(),
             |record| record.sequence_number().as_str().to_owned(),
         );
         let shard = match (&*self.shard, first_record) {
@@ -164,7 +168,7 @@ impl<'a> Invocation<'a> {
             shard,
             first,
         };
-        let manifest = if self.state.manifest.is_empty() {
+        let manifest = if state.manifest.is_empty() {
             Manifest {
                 chain,
                 last,
@@ -174,36 +178,39 @@ impl<'a> Invocation<'a> {
             }
         } else {
             let unreadable = InvocationError::State("manifest");
-            let Ok(bytes) = STANDARD.decode(&self.state.manifest) else {
+            let Ok(bytes) = STANDARD.decode(&state.manifest) else {
                 return Err(unreadable);
             };
             Manifest::from_bytes(chain, last, &bytes).map_err(|_| unreadable)?
         };
-        let carried = if self.state.carried.is_empty() {
+        let carried = if state.carried.is_empty() {
             None
         } else {
-            let bytes = STANDARD.decode(&self.state.carried).ok();
+            let bytes = STANDARD.decode(&state.carried).ok();
             let piece = bytes.and_then(|bytes| Piece::decode(&bytes).ok());
             Some(piece.ok_or(InvocationError::State("carried piece"))?)
         };
         Ok(Some((manifest, carried)))
     }
 
+    /// A chain that begins with these records, whatever the state says. `None`
+    /// without records.
+    ///
+    /// # Errors
+    /// [`InvocationError`] if the window cannot be read.
+    pub fn new_chain(&self) -> Result<Option<Chain>, InvocationError> {
+        self.chain_of(&State::default())
+    }
+
     /// The arrival window: its first second and the first one after it, since 1970.
     ///
     /// # Errors
-    /// [`InvocationError`] if nothing says it.
+    /// [`InvocationError::Window`] if it is not two times.
     pub fn arrival_window(&self) -> Result<(i64, i64), InvocationError> {
-        let seconds = |at: Option<Timestamp>| {
-            at.map(|at| at.as_millis().div_euclid(1000))
-                .ok_or(InvocationError::Nothing)
+        let seconds = |text| {
+            let at = Timestamp::parse_iso8601(text).ok_or(InvocationError::Window)?;
+            Ok(at.as_millis().div_euclid(1000))
         };
-        if let Some(window) = &self.window {
-            let moment = |text| seconds(Timestamp::parse_iso8601(text));
-            return Ok((moment(&window.start)?, moment(&window.end)?));
-        }
-        let arrived_s = seconds(self.records.first().map(Envelope::arrived_at))?;
-        let start_s = arrived_s - arrived_s.rem_euclid(ARRIVAL_WINDOW_S);
-        Ok((start_s, start_s + ARRIVAL_WINDOW_S))
+        Ok((seconds(&self.window.start)?, seconds(&self.window.end)?))
     }
 }

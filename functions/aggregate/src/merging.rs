@@ -38,6 +38,18 @@ pub enum MergeError {
     Contended,
 }
 
+impl MergeError {
+    /// Whether another attempt may succeed.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        match self {
+            Self::Chains(error) => error.is_retryable(),
+            Self::Results(error) => error.is_retryable(),
+            Self::Contended => true,
+        }
+    }
+}
+
 /// What a merge did, beside its results.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Merged {
@@ -91,12 +103,32 @@ impl Merger {
         }
     }
 
-    /// Tells it of a piece that this process has put, which then need not be read.
-    pub async fn know(&self, name: PieceName, piece: Piece) {
-        self.panes
-            .lock()
-            .await
-            .add(vec![(name, piece)], self.budget_bytes);
+    /// Tells it of pieces that this process has put, which then need not be read.
+    pub async fn know(&self, pieces: Vec<(PieceName, Piece)>) {
+        self.panes.lock().await.add(pieces, self.budget_bytes);
+    }
+
+    /// The newest slot that every aggregator has named as the latest; `None` if
+    /// one has none.
+    ///
+    /// # Errors
+    /// [`MergeError`] if the table does not say.
+    pub async fn latest_named(&self, now: Timestamp) -> Result<Option<Slot>, MergeError> {
+        let mut named = self.named.lock().await;
+        let mut oldest: Option<i64> = None;
+        for aggregator in self.registry.iter() {
+            let name = aggregator.name();
+            let end_s = match named.get(name) {
+                Some(end_s) => *end_s,
+                None => match self.results.latest(name, now).await? {
+                    Some(slot) => slot.window_end,
+                    None => return Ok(None),
+                },
+            };
+            named.insert(name, end_s);
+            oldest = Some(oldest.map_or(end_s, |oldest| oldest.min(end_s)));
+        }
+        Ok(oldest.map(|end_s| self.windowing.ending_at(end_s)))
     }
 
     /// Brings these slots up to date with all that is stored: each aggregator's
@@ -121,6 +153,7 @@ impl Merger {
                     .map(|aggregator| (*slot, Arc::clone(aggregator)))
             })
             .collect();
+        let mut first_versions = HashMap::new();
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
                 let most = 20_u64 << attempt.min(5);
@@ -128,7 +161,13 @@ impl Merger {
                 tokio::time::sleep(Duration::from_millis(wait)).await;
             }
             left = self
-                .attempt(left, current, arrival_window_s, &mut merged)
+                .attempt(
+                    left,
+                    current,
+                    arrival_window_s,
+                    &mut first_versions,
+                    &mut merged,
+                )
                 .await?;
             if left.is_empty() {
                 return Ok(merged);
@@ -143,6 +182,7 @@ impl Merger {
         wanted: Vec<(Slot, Arc<dyn Aggregator>)>,
         current: Slot,
         arrival_window_s: i64,
+        first_versions: &mut HashMap<(Slot, &'static str), u64>,
         merged: &mut Merged,
     ) -> Result<Vec<(Slot, Arc<dyn Aggregator>)>, MergeError> {
         // In this order: what is based on a version has read all that the
@@ -151,12 +191,30 @@ impl Merger {
         let slots: BTreeSet<Slot> = wanted.iter().map(|(slot, _)| *slot).collect();
         let sources = self.sources(&slots, arrival_window_s).await?;
         let mut panes = self.panes.lock().await;
-        merged.unreadable += self.read_unseen(&mut panes, &slots, &sources).await?;
+        let unreadable = self.read_unseen(&mut panes, &slots, &sources).await?;
+        merged.unreadable += unreadable.len() as u64;
 
         let mut overtaken = Vec::new();
         for ((slot, aggregator), stored) in wanted.into_iter().zip(versions) {
-            let inputs = sources.inputs(self.windowing.panes(slot));
-            if stored.as_ref().is_none_or(|stored| stored.inputs != inputs) {
+            let version = stored.as_ref().map_or(0, |stored| stored.version);
+            let first = *first_versions
+                .entry((slot, aggregator.name()))
+                .or_insert(version);
+            // Who wrote the second version since then has read the one before
+            // it, and after that what this merge wants to add.
+            let is_done_by_others = version >= first + 2;
+            let mut inputs = sources.inputs(self.windowing.panes(slot));
+            let lacks_pieces = sources.has_any(self.windowing.panes(slot), &unreadable);
+            if lacks_pieces {
+                // Who can read them writes it again.
+                inputs.push_str("-partly");
+            }
+            let is_current_result = stored
+                .as_ref()
+                .is_some_and(|stored| stored.inputs == inputs);
+            // What lacks pieces never replaces what may have them.
+            let is_kept = lacks_pieces && stored.is_some();
+            if !(is_current_result || is_kept || is_done_by_others) {
                 let summaries = panes.of_slot(aggregator.name(), slot, &self.windowing);
                 let totals = Totals::of(&summaries, self.windowing.window(slot));
                 let Some(result) = self.state(aggregator.as_ref(), slot, &totals, now()) else {
@@ -245,9 +303,9 @@ impl Merger {
         panes: &mut Panes,
         slots: &BTreeSet<Slot>,
         sources: &Sources,
-    ) -> Result<u64, MergeError> {
+    ) -> Result<BTreeSet<PieceName>, MergeError> {
         if let Some(first) = slots.first() {
-            let oldest = *self.windowing.panes(*first).start() - 2 * self.windowing.window_minutes;
+            let oldest = *self.windowing.panes(*first).start() - self.windowing.window_minutes;
             panes.retain(&sources.by_pane, freshet_windows::Pane(oldest));
         }
         let unseen: BTreeSet<PieceName> = sources
@@ -265,7 +323,7 @@ impl Merger {
             .buffer_unordered(READS_AT_ONCE)
             .try_collect()
             .await?;
-        let mut unreadable = 0;
+        let mut unreadable = BTreeSet::new();
         let mut pieces = Vec::with_capacity(read.len());
         for (name, bytes) in read {
             match Piece::decode(&bytes) {
@@ -273,7 +331,7 @@ impl Merger {
                 // Of a newer release. To wait for that one would stop all.
                 Err(error) => {
                     tracing::error!(piece = %name, code = error.code(), %error, "a piece cannot be read");
-                    unreadable += 1;
+                    unreadable.insert(name);
                 }
             }
         }
@@ -342,6 +400,12 @@ impl Sources {
             }
         }
         Self { by_pane, entries }
+    }
+
+    /// Whether any of `names` is about one of these panes.
+    fn has_any(&self, panes: impl IntoIterator<Item = i64>, names: &BTreeSet<PieceName>) -> bool {
+        let mut pieces = panes.into_iter().filter_map(|pane| self.by_pane.get(&pane));
+        pieces.any(|pieces| !pieces.is_disjoint(names))
     }
 
     /// Names all that goes into a result of these panes: the pieces' names, put

@@ -116,16 +116,10 @@ fn an_empty_final_invocation_of_nothing_is_no_chain() {
 }
 
 #[test]
-fn without_tumbling_windows_every_invocation_is_a_chain() {
+fn without_a_tumbling_window_it_is_refused() {
     let payload = json!({"Records": [record(5, b"")]}).to_string();
-    let invocation = Invocation::read(&payload).unwrap();
-    assert!(invocation.ends_chain());
-    assert_eq!(
-        invocation.arrival_window().unwrap(),
-        (START_S, START_S + 60)
-    );
-    let (manifest, _) = invocation.chain().unwrap().unwrap();
-    assert_eq!(manifest.chain.shard, "shardId-000000000003");
+    let error = Invocation::read(&payload).err().unwrap();
+    assert!(error.to_string().contains("tumbling window"), "{error}");
 }
 
 #[test]
@@ -142,6 +136,12 @@ fn a_state_that_is_not_ours_is_an_error() {
         let payload = payload(&[record(2, b"")], &state, false);
         let error = Invocation::read(&payload).unwrap().chain().unwrap_err();
         assert!(error.to_string().contains("cannot be read"), "{error}");
+        let invocation = Invocation::read(&payload).unwrap();
+        let (manifest, carried) = invocation.new_chain().unwrap().unwrap();
+        assert_eq!(
+            (manifest.chain.first.as_str(), carried.is_none()),
+            ("2", true)
+        );
     }
     assert!(Invocation::read("{}").is_err());
 }

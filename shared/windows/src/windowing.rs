@@ -87,6 +87,19 @@ impl Windowing {
         Slot(now.as_millis().div_euclid(self.slide_minutes * PANE_MS))
     }
 
+    /// The slot whose window ends then, in seconds since 1970.
+    #[must_use]
+    pub const fn ending_at(&self, end_s: i64) -> Slot {
+        Slot(end_s.div_euclid(self.slide_minutes * PANE_SECONDS) - 1)
+    }
+
+    /// How long after its pane's end an event can still reach a result that is
+    /// kept, in minutes.
+    #[must_use]
+    pub const fn most_lateness_minutes(&self) -> i64 {
+        3 * self.window_minutes - self.slide_minutes
+    }
+
     /// A slot's window.
     #[must_use]
     pub const fn window(&self, slot: Slot) -> Window {
@@ -175,6 +188,7 @@ mod tests {
                 end_s: 660
             }
         );
+        assert_eq!(windowing.ending_at(660), Slot(10));
         assert_eq!(windowing.panes(Slot(10)), 6..=10);
         assert_eq!(windowing.slots(Pane(10)), 10..=14);
         assert_eq!(windowing.result_expires_s(Slot(10)), 660 + 600);

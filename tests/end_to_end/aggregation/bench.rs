@@ -371,10 +371,6 @@ impl Writes {
         let units: u64 = all.iter().map(|units| units.load(Ordering::Acquire)).sum();
         units * 1_000_000 / events as u64
     }
-
-    pub(super) fn piece_bytes_per_event(&self, events: usize) -> f64 {
-        self.piece_bytes.load(Ordering::Acquire) as f64 / events as f64
-    }
 }
 
 /// An attribute's size as DynamoDB counts it, to a few bytes.

@@ -12,6 +12,10 @@ const BROWSER: &str = "browser";
 const TOP_PAGES: usize = 10;
 /// With more, a result would outgrow the table's items; and nobody reads it.
 const LISTED_PAGES: usize = 1_000;
+/// And their names may not take more than this: anybody can make up long ones.
+const LISTED_BYTES: usize = 200_000;
+/// There are not so many browsers; but anybody can make up user agents.
+const LISTED_BROWSERS: usize = 100;
 
 /// `page_view` events: in all, by page and by browser.
 pub(crate) struct PageView;
@@ -36,6 +40,12 @@ impl Aggregator for PageView {
     fn result(&self, totals: &Totals) -> Result<Box<RawValue>, AggregatorError> {
         let pages = totals.values(PAGE);
         let browsers = totals.values(BROWSER);
+        let mut bytes = 0;
+        let fit = pages.iter().take(LISTED_PAGES).take_while(|(page, _)| {
+            bytes += page.len();
+            bytes <= LISTED_BYTES
+        });
+        let listed = &pages[..fit.count()];
         object(&PageViews {
             total_page_views: totals.events(PAGE),
             unique_pages: totals.distinct(PAGE),
@@ -44,12 +54,12 @@ impl Aggregator for PageView {
                 .take(TOP_PAGES)
                 .map(|(page, n)| (*page, n.events))
                 .collect(),
-            unique_users_by_page: pages
+            unique_users_by_page: listed.iter().map(|(page, n)| (*page, n.users)).collect(),
+            browser_distribution: browsers
                 .iter()
-                .take(LISTED_PAGES)
-                .map(|(page, n)| (*page, n.users))
+                .take(LISTED_BROWSERS)
+                .map(|(name, n)| (*name, n.events))
                 .collect(),
-            browser_distribution: browsers.iter().map(|(name, n)| (*name, n.events)).collect(),
             window_start: totals.window().start_s,
             window_end: totals.window().end_s,
         })
@@ -57,7 +67,7 @@ impl Aggregator for PageView {
 }
 
 /// The article's fields; `unique_users_by_page` has the thousand pages with the
-/// most views. Objects are in the order of events, the most first.
+/// most views at most, `browser_distribution` the hundred browsers. Objects are in the order of events, the most first.
 #[derive(Serialize)]
 struct PageViews<'a> {
     total_page_views: u64,
