@@ -209,7 +209,10 @@ async fn a_hundred_thousand_events_are_counted_exactly_whatever_fails() -> Resul
     // docs/decisions/0011-aggregation.md states both.
     let units = writes.units_per_million(traffic.deliveries.len());
     println!("{units} write units per million events: {writes:?}");
-    ensure!(units < 80_000, "{units} write units per million events: {writes:?}");
+    ensure!(
+        units < 80_000,
+        "{units} write units per million events: {writes:?}"
+    );
 
     // DynamoDB deletes what has expired, some time later.
     for _ in 0..90 {
