@@ -1,7 +1,9 @@
 //! Tests of the exact summary: sizes and foreign bytes.
 
+use super::encoding::VERSION;
 use super::*;
 use crate::observation::{EventHash, SessionHash, UserHash};
+use crate::stored::{StoredError, put_block, put_varint};
 use proptest::prelude::*;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
