@@ -18,6 +18,7 @@ use crate::timestamp::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::io::Read as _;
 use thiserror::Error;
 
@@ -249,7 +250,29 @@ impl<'a> Record<'a> {
     }
 }
 
+thread_local! {
+    /// Making one for each record took longer than inflating it.
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> =
+        RefCell::new(zstd::bulk::Decompressor::new().ok());
+}
+
 fn inflate(frame: &[u8]) -> Result<Vec<u8>, RecordError> {
+    inflate_at_once(frame).map_or_else(|| inflate_bit_by_bit(frame), Ok)
+}
+
+/// The common case: one frame, that says how long it is. `None` is for the
+/// long way to judge.
+fn inflate_at_once(frame: &[u8]) -> Option<Vec<u8>> {
+    let length = zstd::zstd_safe::get_frame_content_size(frame).ok()??;
+    let length = usize::try_from(length).ok()?;
+    if length > MAX_INFLATED_BYTES {
+        return None;
+    }
+    DECOMPRESSOR
+        .with_borrow_mut(|decompressor| decompressor.as_mut()?.decompress(frame, length).ok())
+}
+
+fn inflate_bit_by_bit(frame: &[u8]) -> Result<Vec<u8>, RecordError> {
     let reader = zstd::stream::read::Decoder::with_buffer(frame).map_err(RecordError::Inflate)?;
     let mut bytes = Vec::with_capacity(frame.len().saturating_mul(4).min(MAX_INFLATED_BYTES));
     reader

@@ -141,3 +141,35 @@ proptest! {
         prop_assert_eq!(back, vec![Ok(json)]);
     }
 }
+
+proptest! {
+    /// Frames that say their length or do not, cut off, followed by another or
+    /// by anything else, or damaged.
+    #[test]
+    fn the_short_way_of_inflating_says_what_the_long_one_says(
+        content in prop::collection::vec(b'a'..=b'd', 0..600),
+        says_length in any::<bool>(),
+        keep in 0_usize..700,
+        after in prop::collection::vec(any::<u8>(), 0..12),
+        twice in any::<bool>(),
+        damage in prop::option::of((0_usize..700, any::<u8>())),
+    ) {
+        let mut frame = if says_length {
+            zstd::bulk::compress(&content, 3).unwrap()
+        } else {
+            zstd::stream::encode_all(content.as_slice(), 3).unwrap()
+        };
+        if twice {
+            frame.extend(frame.clone());
+        }
+        frame.truncate(keep);
+        frame.extend(after);
+        if let Some((place, byte)) = damage
+            && let Some(at) = frame.get_mut(place)
+        {
+            *at = byte;
+        }
+        let (short, long) = (inflate(&frame).ok(), inflate_bit_by_bit(&frame).ok());
+        prop_assert_eq!(short, long);
+    }
+}
