@@ -90,7 +90,13 @@ fn in_process(minute: &Minute, enricher: &Enricher) -> Result<()> {
     decode.print("decode");
     whole.print("envelope to piece");
     count.print("aggregation itself");
-    println!("(aggregation itself has no input in bytes: ignore its MB/s)");
+    // Its input is no bytes any more.
+    let (events, _) = count.median();
+    println!(
+        "{:<24}{events:>12.0}{:>12.0}",
+        "aggregation itself",
+        1e9 / events
+    );
     counter.print_state(&seen, minute.events);
     Ok(())
 }
