@@ -112,13 +112,20 @@ impl Stack {
     ///
     /// # Errors
     /// Says which step failed; what was started is ended.
-    pub async fn start(mut options: StackOptions, progress: &Progress) -> Result<Self> {
+    pub async fn start(options: StackOptions, progress: &Progress) -> Result<Self> {
         let paths = Paths::new(options.state.as_deref())?;
         let mut record = RunRecord::begin(paths.state()).await?;
         let installed = install(&paths, progress).await?;
-        // Ports are asked for before minutes of building, not after.
-        options.ports.http = free_port(options.ports.http, "--http-port")?;
-        options.ports.shop = free_port(options.ports.shop, "--shop-port")?;
+        // Asked for before minutes of building, not after. One that is to be
+        // chosen is chosen when it is bound: until then, another would take it.
+        for (port, flag) in [
+            (options.ports.http, "--http-port"),
+            (options.ports.shop, "--shop-port"),
+        ] {
+            if port != 0 {
+                free_port(port, flag)?;
+            }
+        }
         let servers = async {
             let (opensearch, ministack) = servers(&paths, &installed, &options, progress).await?;
             record.set("OpenSearch", opensearch.process_id())?;
