@@ -89,7 +89,6 @@ fn in_process(minute: &Minute, enricher: &Enricher) -> Result<()> {
     println!("\nin process, one core       events/s    ns/event   MB/s in");
     decode.print("decode");
     whole.print("envelope to piece");
-    count.print("aggregation itself");
     // Its input is no bytes any more.
     let (events, _) = count.median();
     println!(
