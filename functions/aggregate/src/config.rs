@@ -61,7 +61,6 @@ impl Config {
         if windowing.window_minutes % slide_minutes != 0 {
             vars.wrong("WINDOW_MINUTES is not a multiple of SLIDE_MINUTES");
         }
-        let geoip_paths = vars.optional("GEOIP_PATHS").unwrap_or_default();
         let config = Self {
             table: vars.required("AGGREGATION_TABLE"),
             windowing,
@@ -72,10 +71,9 @@ impl Config {
                 1_000..=1_000_000_000,
             ),
             ua_regexes_path: vars.required("UA_REGEXES_PATH").into(),
-            geoip_paths: geoip_paths
-                .split(',')
-                .map(str::trim)
-                .filter(|path| !path.is_empty())
+            geoip_paths: vars
+                .list("GEOIP_PATHS")
+                .into_iter()
                 .map(PathBuf::from)
                 .collect(),
             log_level: vars

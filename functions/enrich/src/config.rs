@@ -64,7 +64,6 @@ impl Config {
         let mut vars = Variables::new(vars);
         let default = BulkLimits::default();
         let sessions = SessionPolicy::default();
-        let geoip_paths = vars.optional("GEOIP_PATHS").unwrap_or_default();
         let config = Self {
             opensearch_url: vars.required("OPENSEARCH_URL"),
             auth: vars.one_of(
@@ -75,10 +74,9 @@ impl Config {
                 .optional("WRITE_ALIAS")
                 .unwrap_or_else(|| "clickstream".to_owned()),
             dead_letter_bucket: vars.required("DEAD_LETTER_BUCKET"),
-            geoip_paths: geoip_paths
-                .split(',')
-                .map(str::trim)
-                .filter(|path| !path.is_empty())
+            geoip_paths: vars
+                .list("GEOIP_PATHS")
+                .into_iter()
                 .map(PathBuf::from)
                 .collect(),
             ua_regexes_path: vars.required("UA_REGEXES_PATH").into(),

@@ -48,6 +48,17 @@ impl Variables {
             .map(|(_, value)| value.clone())
     }
 
+    /// A list, its items separated by commas; none if it is absent.
+    #[must_use]
+    pub fn list(&self, key: &str) -> Vec<String> {
+        let text = self.optional(key).unwrap_or_default();
+        text.split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .map(str::to_owned)
+            .collect()
+    }
+
     /// A variable that must be there.
     pub fn required(&mut self, key: &str) -> String {
         self.optional(key).unwrap_or_else(|| {

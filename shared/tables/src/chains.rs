@@ -9,15 +9,14 @@
 //! Both have `expires_at` (N), seconds since 1970.
 
 use crate::TableError;
+use crate::item::{Item, client, n};
 use crate::manifest::{ChainName, Listed, Manifest, ManifestError, PieceEntry, PieceName};
 use aws_config::SdkConfig;
-use aws_config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::{StreamExt as _, TryStreamExt as _};
-use std::collections::HashMap;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -33,8 +32,6 @@ const SEQUENCE_DIGITS: usize = 60;
 /// answers nothing is given up while its caller can still report it.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
-
-type Item = HashMap<String, AttributeValue>;
 
 /// Why a chain or a piece was not stored or read.
 #[derive(Debug, Error)]
@@ -118,15 +115,8 @@ impl ChainTable {
     /// The table `name`.
     #[must_use]
     pub fn new(aws: &SdkConfig, name: impl Into<String>) -> Self {
-        let timeouts = TimeoutConfig::builder()
-            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-            .operation_timeout(OPERATION_TIMEOUT)
-            .build();
-        let config = aws_sdk_dynamodb::config::Builder::from(aws)
-            .timeout_config(timeouts)
-            .build();
         Self {
-            client: Client::from_conf(config),
+            client: client(aws, ATTEMPT_TIMEOUT, OPERATION_TIMEOUT),
             name: name.into(),
         }
     }
@@ -158,7 +148,7 @@ impl ChainTable {
                 .item("pk", AttributeValue::S(pk.clone()))
                 .item("sk", AttributeValue::S(part_key(part)))
                 .item("data", AttributeValue::B(Blob::new(data)))
-                .item("expires_at", number(expires_at_s))
+                .item("expires_at", n(expires_at_s))
                 .send()
         });
         futures::stream::iter(puts)
@@ -241,7 +231,7 @@ impl ChainTable {
             .item("sk", AttributeValue::S(chain.to_string()))
             .item("last", AttributeValue::S(last.clone()))
             .item("pieces", AttributeValue::B(Blob::new(manifest.to_bytes())))
-            .item("expires_at", number(expires_at_s))
+            .item("expires_at", n(expires_at_s))
             .condition_expression("attribute_not_exists(pk) OR #last <= :last")
             .expression_attribute_names("#last", "last")
             .expression_attribute_values(":last", AttributeValue::S(last));
@@ -368,10 +358,6 @@ fn piece_key(shard: &str, name: PieceName) -> String {
 
 fn part_key(part: u16) -> String {
     format!("{part:03}")
-}
-
-fn number(value: i64) -> AttributeValue {
-    AttributeValue::N(value.to_string())
 }
 
 #[cfg(test)]
