@@ -106,7 +106,7 @@ async fn parts(server: &MockServer) -> Arc<Mutex<BTreeMap<(String, String), Valu
 
 #[tokio::test]
 async fn a_piece_is_split_and_comes_back_whole() {
-    let server = MockServer::start().await;
+    let server = MockServer::builder().start().await;
     let stored = parts(&server).await;
     let table = table(&server);
     let content: Vec<u8> = (0..PART_BYTES * 2 + 1).map(|n| (n % 251) as u8).collect();
@@ -148,7 +148,7 @@ async fn a_piece_is_split_and_comes_back_whole() {
 
 #[tokio::test]
 async fn half_a_piece_is_no_piece() {
-    let server = MockServer::start().await;
+    let server = MockServer::builder().start().await;
     let stored = parts(&server).await;
     let table = table(&server);
     let content = vec![7; PART_BYTES + 10];
@@ -185,7 +185,7 @@ async fn half_a_piece_is_no_piece() {
 
 #[tokio::test]
 async fn a_part_that_is_not_put_fails_the_piece() {
-    let server = MockServer::start().await;
+    let server = MockServer::builder().start().await;
     on(&server, "PutItem", |body| {
         if body["Item"]["sk"]["S"] == "001" {
             refused("ProvisionedThroughputExceededException")
@@ -205,7 +205,7 @@ async fn a_part_that_is_not_put_fails_the_piece() {
 
 #[tokio::test]
 async fn a_manifest_names_its_last_number_and_may_be_overtaken() {
-    let server = MockServer::start().await;
+    let server = MockServer::builder().start().await;
     on(&server, "PutItem", |body| {
         assert_eq!(
             body["ConditionExpression"],
@@ -237,7 +237,7 @@ async fn a_manifest_names_its_last_number_and_may_be_overtaken() {
 
 #[tokio::test]
 async fn a_chain_that_could_not_be_found_again_is_not_stored() {
-    let server = MockServer::start().await; // 404 to everything
+    let server = MockServer::builder().start().await; // 404 to everything
     let table = table(&server);
     let good = manifest(1_795_456_800, "7", "9");
     let changed = |change: fn(&mut Manifest)| {
@@ -265,7 +265,7 @@ async fn a_chain_that_could_not_be_found_again_is_not_stored() {
 
 #[tokio::test]
 async fn chains_are_read_over_hours_and_pages_without_what_has_expired() {
-    let server = MockServer::start().await;
+    let server = MockServer::builder().start().await;
     let hour = 498_738;
     let start = hour * 3_600 - 60; // the last minute of the hour before
     let (first, second, third, gone) = (
@@ -325,7 +325,7 @@ async fn one_odd_manifest_fails_the_read() {
         (odd("expires_at", json!({"S": "5"})), "no good expires_at"),
         (odd("sk", json!({"S": "5#x"})), "no good sk"),
     ] {
-        let server = MockServer::start().await;
+        let server = MockServer::builder().start().await;
         let items = json!({"Items": [good.clone(), bad]});
         on(&server, "Query", move |_| ok(items.clone())).await;
         let table = table(&server);

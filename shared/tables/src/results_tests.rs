@@ -53,7 +53,7 @@ fn failed(kind: &str) -> ResponseTemplate {
 
 #[tokio::test]
 async fn a_slot_is_written_whole_upon_the_version_that_was_read() {
-    let server = MockServer::start().await;
+    let server = MockServer::builder().start().await;
     on(&server, "PutItem", |request| {
         let body = body_of(request);
         let item = &body["Item"];
@@ -96,7 +96,7 @@ async fn a_slot_is_written_whole_upon_the_version_that_was_read() {
 
 #[tokio::test]
 async fn what_is_stored_is_read_consistently_and_without_the_body() {
-    let server = MockServer::start().await;
+    let server = MockServer::builder().start().await;
     on(&server, "GetItem", |request| {
         let body = body_of(request);
         assert_eq!(
@@ -124,7 +124,7 @@ async fn what_is_stored_is_read_consistently_and_without_the_body() {
 
 #[tokio::test]
 async fn losing_the_condition_of_latest_is_success() {
-    let server = MockServer::start().await;
+    let server = MockServer::builder().start().await;
     on(&server, "PutItem", |request| {
         let body = body_of(request);
         assert_eq!(
@@ -153,7 +153,7 @@ async fn losing_the_condition_of_latest_is_success() {
 
 #[tokio::test]
 async fn latest_is_the_slot_it_names_unless_either_has_expired() {
-    let server = MockServer::start().await;
+    let server = MockServer::builder().start().await;
     on(&server, "GetItem", |request| {
         let body = body_of(request);
         assert_eq!(body["ConsistentRead"], true);
@@ -240,7 +240,7 @@ fn ends(page: &Page) -> Vec<i64> {
 
 #[tokio::test]
 async fn pages_are_filled_despite_what_has_expired_and_follow_each_other() {
-    let server = MockServer::start().await;
+    let server = MockServer::builder().start().await;
     // Every third has expired, though newer and older ones have not.
     minutes(&server, 20, |end| SlotResult {
         expires_at: if (end / 60) % 3 == 0 { END } else { END + 600 },
@@ -276,7 +276,7 @@ async fn pages_are_filled_despite_what_has_expired_and_follow_each_other() {
 
 #[tokio::test]
 async fn bounds_are_half_open_and_an_empty_range_asks_nothing() {
-    let server = MockServer::start().await;
+    let server = MockServer::builder().start().await;
     minutes(&server, 10, slot).await;
     let table = table(&server);
     let read = async |from, to, after| {
@@ -303,7 +303,7 @@ async fn bounds_are_half_open_and_an_empty_range_asks_nothing() {
 
 #[tokio::test]
 async fn a_page_is_no_larger_than_an_answer_may_be() {
-    let server = MockServer::start().await;
+    let server = MockServer::builder().start().await;
     minutes(&server, 3, |end| SlotResult {
         body: vec![b'a'; MAX_PAGE_BYTES / 2 + 1],
         ..slot(end)
@@ -324,7 +324,7 @@ async fn a_page_is_no_larger_than_an_answer_may_be() {
 
 #[tokio::test]
 async fn a_result_that_no_item_holds_is_not_sent() {
-    let server = MockServer::start().await;
+    let server = MockServer::builder().start().await;
     let mut seed: u64 = 1;
     let mut noise = |bytes: usize| -> Vec<u8> {
         let next = || {
@@ -361,7 +361,7 @@ async fn an_item_that_is_odd_is_an_error_and_no_outage() {
     let huge = zstd::bulk::compress(&vec![b'a'; MAX_BODY_BYTES * 10], 3).unwrap();
     bomb["body"] = json!({"B": STANDARD.encode(huge)});
     for odd in [no_zstd, no_end, bomb] {
-        let server = MockServer::start().await;
+        let server = MockServer::builder().start().await;
         on(&server, "Query", move |_| {
             ResponseTemplate::new(200).set_body_json(json!({"Items": [odd]}))
         })
@@ -379,7 +379,7 @@ async fn an_item_that_is_odd_is_an_error_and_no_outage() {
 
 #[tokio::test]
 async fn a_throttled_request_is_tried_again_as_the_sdk_does() {
-    let server = MockServer::start().await;
+    let server = MockServer::builder().start().await;
     let asked = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&asked);
     on(&server, "GetItem", move |_| {

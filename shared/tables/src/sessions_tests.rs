@@ -40,7 +40,7 @@ fn item(key: &str, revision: u64) -> Value {
 
 #[tokio::test]
 async fn keys_are_read_by_the_hundred_and_those_left_out_are_asked_for_again() {
-    let server = MockServer::start().await;
+    let server = MockServer::builder().start().await;
     on(&server, "BatchGetItem", |request| {
         let body: Value = serde_json::from_slice(&request.body).unwrap();
         let mut asked = body["RequestItems"]["sessions"]["Keys"]
@@ -77,7 +77,7 @@ async fn keys_are_read_by_the_hundred_and_those_left_out_are_asked_for_again() {
 
 #[tokio::test]
 async fn a_table_that_answers_nothing_useful_is_an_error() {
-    let server = MockServer::start().await;
+    let server = MockServer::builder().start().await;
     on(&server, "BatchGetItem", |request| {
         let body: Value = serde_json::from_slice(&request.body).unwrap();
         ResponseTemplate::new(200)
@@ -99,7 +99,7 @@ async fn a_table_that_answers_nothing_useful_is_an_error() {
 
 #[tokio::test]
 async fn a_write_names_its_base_and_an_overtaken_writer_learns_what_is_there() {
-    let server = MockServer::start().await;
+    let server = MockServer::builder().start().await;
     on(&server, "PutItem", |request| {
         let body: Value = serde_json::from_slice(&request.body).unwrap();
         assert_eq!(body["ReturnValuesOnConditionCheckFailure"], "ALL_OLD");
@@ -134,7 +134,7 @@ async fn a_write_names_its_base_and_an_overtaken_writer_learns_what_is_there() {
 
 #[tokio::test]
 async fn an_item_that_is_odd_or_refused_stands_for_itself() {
-    let server = MockServer::start().await;
+    let server = MockServer::builder().start().await;
     on(&server, "BatchGetItem", |_| {
         let mut newer = item(key(1).as_str(), 1);
         newer["sessions"]["S"] = json!(r#"{"v":9,"sessions":[]}"#);
