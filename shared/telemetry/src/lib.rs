@@ -19,13 +19,14 @@ compile_error!("a panic must unwind, so that it costs one event: set panic = \"u
 
 /// What the targets of our own crates begin with. Only they may log below
 /// `info`: there, `lambda_runtime` and the SDKs print whole requests.
-const OURS: [&str; 6] = [
+const OURS: [&str; 7] = [
     "freshet",
     "collect",
     "enrich",
     "aggregate",
     "query",
     "provision",
+    "health",
 ];
 /// Where `lambda_runtime` opens the span with the request id; it logs nothing.
 const REQUEST_SPAN: &str = "lambda_runtime::layers::trace=info";

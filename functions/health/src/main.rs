@@ -1,0 +1,3 @@
+//! The bootstrap: nothing yet.
+
+fn main() {}

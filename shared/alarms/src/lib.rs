@@ -1,0 +1,1 @@
+//! Core: what CloudWatch does with an alarm, by its documented rules.

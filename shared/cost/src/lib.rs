@@ -1,0 +1,1 @@
+//! Core: what a stack costs.
