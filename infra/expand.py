@@ -24,4 +24,21 @@ for resource in template["Resources"].values():
 
 # Managed policies are looked up by name; the template uses none.
 expanded = Translator({}, Parser()).translate(template, parameter_values={})
+
+
+def refers(value, name):
+    match value:
+        case {"Ref": str(target)}:
+            return target == name
+        case dict():
+            return any(refers(item, name) for item in value.values())
+        case list():
+            return any(refers(item, name) for item in value)
+    return False
+
+
+# The transform itself reads some parameters, and leaves their values instead.
+for name in list(expanded.get("Parameters", {})):
+    if refers(template["Resources"], name) and not refers(expanded["Resources"], name):
+        del expanded["Parameters"][name]
 json.dump(expanded, sys.stdout, indent=1, default=str)
