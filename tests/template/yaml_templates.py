@@ -1,7 +1,10 @@
 """Reads templates as CloudFormation does, short forms of intrinsics included."""
 
+import json
 import pathlib
 import re
+import subprocess
+import sys
 
 from samtranslator.yaml_helper import yaml_parse
 
@@ -10,6 +13,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 def load(file):
     return yaml_parse(pathlib.Path(file).read_text(encoding="utf-8"))
+
+
+def expanded():
+    """template.yaml as the SAM transform leaves it."""
+    command = [sys.executable, str(ROOT / "infra/expand.py"), str(ROOT / "template.yaml")]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)
 
 
 def nested():
