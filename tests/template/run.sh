@@ -6,7 +6,7 @@ source "$here/../env.sh"
 source "$here/../../infra/tools.sh"
 venv=$(sam_environment) || exit 1
 failed=0
-for script in "${@:-alarms dashboard policies deployment}"; do
+for script in "${@:-alarms dashboard policies deployment smoke}"; do
   for name in $script; do "$venv/bin/python" "$here/$name.py" || failed=1; done
 done
 exit $failed

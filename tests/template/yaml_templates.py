@@ -15,9 +15,9 @@ def load(file):
     return yaml_parse(pathlib.Path(file).read_text(encoding="utf-8"))
 
 
-def expanded():
-    """template.yaml as the SAM transform leaves it."""
-    command = [sys.executable, str(ROOT / "infra/expand.py"), str(ROOT / "template.yaml")]
+def expanded(file=ROOT / "template.yaml"):
+    """A SAM template as the transform leaves it."""
+    command = [sys.executable, str(ROOT / "infra/expand.py"), str(file)]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)
 
 
