@@ -35,6 +35,7 @@ client() {
 }
 template() {
   step "template checks" bash infra/check.sh
+  step "template promises" bash tests/template/run.sh
   step "template mutations" bash tests/template/mutations.sh
   step "the OpenAPI document" bash tests/openapi/run.sh
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use aws_config::SdkConfig;
 use aws_sdk_cloudformation::types::{Capability, Parameter, StackStatus};
 use aws_sdk_s3::primitives::ByteStream;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -71,18 +71,20 @@ pub async fn deploy(
             .await
             .with_context(|| key.to_owned())?;
     }
-    let nested = tokio::fs::read(checkout.join("infra/search.yaml"))
-        .await
-        .context("infra/search.yaml")?;
-    s3.put_object()
-        .bucket(BUCKET)
-        .key("search.yaml")
-        .body(ByteStream::from(nested))
-        .send()
-        .await?;
     let template = tokio::fs::read_to_string(checkout.join("template.yaml"))
         .await
         .context("template.yaml")?;
+    for nested in nested(&template) {
+        let file = format!("infra/{nested}");
+        let body = tokio::fs::read(checkout.join(&file)).await.context(file)?;
+        s3.put_object()
+            .bucket(BUCKET)
+            .key(nested)
+            .body(ByteStream::from(body))
+            .send()
+            .await
+            .with_context(|| nested.to_owned())?;
+    }
     let template = packaged(&template, endpoint, function, &code)?;
     let cloudformation = aws_sdk_cloudformation::Client::new(aws);
     let parameters = parameters
@@ -153,6 +155,14 @@ async fn failure(cloudformation: &aws_sdk_cloudformation::Client) -> String {
     reasons.join("; ")
 }
 
+/// The files in `infra` that the template nests, each once.
+fn nested(template: &str) -> BTreeSet<&str> {
+    let lines = template.lines().map(str::trim_start);
+    lines
+        .filter_map(|line| line.strip_prefix("Location: infra/"))
+        .collect()
+}
+
 /// The template with local paths replaced by what was uploaded, as `aws
 /// cloudformation package` does. The text is changed, not parsed and written
 /// anew: short forms of intrinsics and comments stay as they are.
@@ -162,8 +172,8 @@ fn packaged(template: &str, endpoint: &str, invoked: &str, code: &str) -> Result
         .replace("CodeUri: .\n", &format!("CodeUri: {placeholder}\n"))
         .replace("ContentUri: .\n", &format!("ContentUri: {placeholder}\n"))
         .replace(
-            "Location: infra/search.yaml",
-            &format!("Location: {endpoint}/{BUCKET}/search.yaml"),
+            "Location: infra/",
+            &format!("Location: {endpoint}/{BUCKET}/"),
         );
     let properties = "    Properties:\n";
     let function = template
@@ -227,6 +237,16 @@ mod tests {
         assert_eq!(packaged.matches("placeholder.zip").count(), 2);
         assert!(!packaged.contains("Uri: .\n") && !packaged.contains("Location: infra"));
         assert_eq!(packaged.lines().count(), template.lines().count() + 1);
+    }
+
+    #[test]
+    fn nested_templates_are_found_once_each() {
+        let template = "  A:\n      Location: infra/a.yaml\n  B:\n      Location: infra/b.yaml\n  C:\n      Location: infra/a.yaml\n";
+        assert_eq!(
+            nested(template).into_iter().collect::<Vec<_>>(),
+            ["a.yaml", "b.yaml"]
+        );
+        assert!(nested(include_str!("../../template.yaml")).contains("search.yaml"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-"""Starts MiniStack with five corrections, each made in memory at its start.
+"""Starts MiniStack with seven corrections, each made in memory at its start.
 
 They belong to the one version that requirements.txt pins, so any other is
 refused. The server's own variables say where it listens (BIND_HOST,
@@ -22,6 +22,7 @@ import ministack.services.dynamodb as dynamodb  # noqa: E402
 import ministack.services.kinesis as kinesis  # noqa: E402
 import ministack.services.lambda_svc as lambda_svc  # noqa: E402
 import resharding  # noqa: E402
+import resources  # noqa: E402
 from ministack.app import main  # noqa: E402
 
 # 1. Every put and read drops expired records, walking all that the stream
@@ -85,5 +86,8 @@ def create_table_with_ttl(logical_id, props, stack_name):
 
 
 table_handler["create"] = create_table_with_ttl
+
+# 7. Composite alarms and gradual deployments, in templates.
+resources.correct()
 
 main()

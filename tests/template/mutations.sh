@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Proves that infra/check.sh can fail: each of these mistakes must be found.
+# Proves that infra/check.sh and tests/template/run.sh can fail: each of these
+# mistakes must be found.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 work=$(mktemp -d "$root/.mutation-XXXXXX"); trap 'rm -rf "$work"' EXIT
@@ -26,5 +27,62 @@ mutate "a reference to nothing" 's/!Ref DeadLetterQueue$/!Ref DeadLetterQueu/'
 mutate "an attribute of nothing" 's/(Action: s3:ListBucket.*)/\1\n              Condition: !GetAtt Nothing.Arn/'
 mutate "a required property missing" '/^      PayloadFormatVersion|^      IntegrationType: AWS_PROXY/d'
 mutate "a condition that there is none" 's/QueryByIam, AWS_IAM/QueryByIm, AWS_IAM/'
+
+# What tests/template/run.sh holds, in a copy of what it reads.
+promise() { # script, what, file, sed expression
+  local copy=$work/copy
+  rm -rf "$copy" && mkdir -p "$copy/tests" && cp -r "$root"/{docs,infra,.github,template.yaml,samconfig.toml} "$copy/" && cp -r "$root/tests/template" "$root/tests/env.sh" "$copy/tests/"
+  sed -i -E "$4" "$copy/$3"
+  if cmp -s "$root/$3" "$copy/$3"; then
+    echo "FAILED  $2: the expression changes nothing"; failed=$((failed + 1))
+  elif "$copy/tests/template/run.sh" "$1" >"$work/out" 2>&1; then
+    echo "FAILED  $2: not found"; failed=$((failed + 1))
+  elif ! grep -q '^FAILED' "$work/out"; then
+    echo "FAILED  $2: $1 did not get that far"; sed 's/^/        /' "$work/out"; failed=$((failed + 1))
+  else
+    echo "ok      $2"; passed=$((passed + 1))
+  fi
+}
+
+promise alarms "an alarm that nobody is told of" infra/alarms.yaml '0,/      OKActions: .*/{//d}'
+promise alarms "an alarm on a metric that nobody publishes" infra/alarms.yaml 's/MetricName: LagRecords/MetricName: LagRecord/'
+promise alarms "an alarm on a metric of another stage" infra/alarms.yaml '0,/Value: enrich/s//Value: query/'
+promise alarms "a threshold that is no parameter" infra/alarms.yaml 's/Threshold: !Ref ProcessingLatencyMs/Threshold: 5000/'
+promise alarms "silence that nobody decided on" infra/function-alarms.yaml '0,/      TreatMissingData: .*/{//d}'
+promise alarms "a section of the runbook that is missing" docs/runbook.md 's/^## disk-full$/## disk/'
+promise alarms "a section that does not say what to do" docs/runbook.md '/^## cluster-red/,/^## disk-full/s/\*\*Do\.\*\*//'
+promise dashboard "widgets that overlap" infra/dashboard.yaml 's/"x":6,"y":9,/"x":5,"y":9,/'
+promise dashboard "a widget beyond the edge" infra/dashboard.yaml 's/"x":18,"y":9,/"x":19,"y":9,/'
+promise dashboard "a widget of a metric that nobody publishes" infra/dashboard.yaml 's/"LedgerResidue"/"LedgerResidu"/'
+promise dashboard "an alarm that the dashboard lacks" infra/dashboard.yaml '/-disk-full",$/d'
+promise policies "a wildcard that nobody explained" infra/roles.yaml 's/Action: kinesis:PutRecords/Action: kinesis:*/'
+promise policies "a resource that is everything" infra/roles.yaml 's/Resource: !Ref QueueArn/Resource: "*"/'
+promise policies "AWS's own wide policy" infra/roles.yaml '0,/ManagedPolicyArns: \[/s//ManagedPolicyArns: ["arn:aws:iam::aws:policy\/AmazonKinesisFullAccess", /'
+promise policies "data that goes with the stack" template.yaml '/^  EventStream:/,/Properties/s/DeletionPolicy: Retain/DeletionPolicy: Delete/'
+promise policies "data of which nothing is said" template.yaml '/^  SessionTable:/,/Properties/{/UpdateReplacePolicy/d}'
+promise policies "the pipeline lacks a permission" infra/pipeline.yaml 's/kinesis:CreateStream, //'
+promise policies "the pipeline holds one too many" infra/pipeline.yaml 's/lambda:PublishVersion/lambda:PublishVersion, lambda:InvokeAsync/'
+promise policies "the boundary is too narrow" infra/pipeline.yaml 's/kinesis:PutRecords\]/kinesis:ListShards]/; s/, kinesis:PutRecords$//; s/kinesis:PutRecords, //'
+promise policies "roles without the boundary" infra/roles.yaml '/^  EnrichRole:/,/Policies/{/PermissionsBoundary/d}'
+promise policies "any branch may deploy" infra/pipeline.yaml 's/:environment:\$\{GitHubEnvironment\}/:*/'
+promise deployment "a mapping past the alias" template.yaml 's/FunctionName: !Ref EnrichFunction.Alias/FunctionName: !Ref EnrichFunction/'
+promise deployment "a deployment taken back by another's errors" template.yaml 's/EnrichAlarms.Outputs.ErrorsAlarm/CollectAlarms.Outputs.ErrorsAlarm/'
+promise deployment "resources that wait for each other" template.yaml 's/(Alarms: \[!GetAtt )CollectAlarms/\1HealthAlarms/; s/EnrichAlarms(\.Outputs)/HealthAlarms\1/'
+promise deployment "less concurrency than readers" template.yaml 's/"12": \{ Enrich: 48/"12": { Enrich: 12/'
+promise deployment "a parameter of a stage that there is none" samconfig.toml 's/"ShardCount=2"/"Shards=2"/'
+promise deployment "an action that is not pinned" .github/workflows/test.yml 's/setup-node@[0-9a-f]+/setup-node@v4/'
+promise deployment "production before staging" .github/workflows/deploy.yml 's/needs: staging/needs: build/'
+promise deployment "a release that forgets parameters" infra/deploy.sh "s/printf '%s.n' .*overrides.*; git diff/git diff/"
+promise smoke "a smoke test that takes any report" infra/smoke.sh 's/\.checked_at >= \$started/true/'
+
+# Policy as code.
+source "$root/infra/tools.sh"
+sed -E 's/EnforceHTTPS: true/EnforceHTTPS: false/' "$root/infra/search.yaml" > "$work/search.yaml"
+policy=$(policy_environment)
+if "$policy/bin/python" "$root/infra/policy/check.py" "$policy/bin/checkov" "search.yaml=$work/search.yaml" 2>&1 | grep -q '^CKV_AWS_83 search.yaml:Domain'; then
+  echo "ok      a domain that is reached without TLS"; passed=$((passed + 1))
+else
+  echo "FAILED  a domain that is reached without TLS: not found"; failed=$((failed + 1))
+fi
 echo "template mutations: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]

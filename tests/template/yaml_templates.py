@@ -1,0 +1,78 @@
+"""Reads templates as CloudFormation does, short forms of intrinsics included."""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+from samtranslator.yaml_helper import yaml_parse
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def load(file):
+    return yaml_parse(pathlib.Path(file).read_text(encoding="utf-8"))
+
+
+def expanded(file=ROOT / "template.yaml"):
+    """A SAM template as the transform leaves it."""
+    command = [sys.executable, str(ROOT / "infra/expand.py"), str(file)]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)
+
+
+def nested():
+    """The templates of infra/, those that template.yaml nests and the pipeline's."""
+    return sorted((ROOT / "infra").glob("*.yaml"))
+
+
+def reference(value):
+    """The name in a `Ref`, else nothing."""
+    return value.get("Ref") if isinstance(value, dict) else None
+
+
+def metrics():
+    """What each stage publishes, by decision 12: names without what follows a dot."""
+    published = {}
+    page = (ROOT / "docs/decisions/0012-operations.md").read_text(encoding="utf-8")
+    for row in re.findall(r"^\| ([^|]+) \| (`[^|]+) \|$", page, re.MULTILINE):
+        stages = re.search(r"`Stage` ([a-z, ]+)", row[0])
+        names = re.findall(r"`([A-Z][A-Za-z]+)[^`]*`", row[1])
+        # Names in the plural of a pattern: `OpenSearch.<operation>.<outcome>`.
+        for stage in (stages[1] if stages else row[0]).split(","):
+            published.setdefault(stage.strip(), set()).update(names)
+    return published
+
+
+def alarm_names():
+    """The names of all alarms without the stack's: those of a function once for each."""
+    names = set()
+    stages = [
+        resource["Properties"]["Parameters"]["Stage"]
+        for resource in load(ROOT / "template.yaml")["Resources"].values()
+        if resource.get("Properties", {}).get("Location") == "infra/function-alarms.yaml"
+    ]
+    for file in nested():
+        for resource in load(file)["Resources"].values():
+            if resource["Type"].startswith("AWS::CloudWatch::") and resource["Type"].endswith("Alarm"):
+                name = resource["Properties"]["AlarmName"]["Fn::Sub"].removeprefix("${Stack}-")
+                names.update(name.replace("${Stage}", stage) for stage in (stages if "${Stage}" in name else [""]))
+    return names
+
+
+class Checks:
+    """Counts, and says what failed."""
+
+    def __init__(self, name):
+        self.name, self.passed, self.failed = name, 0, 0
+
+    def __call__(self, what, holds):
+        if holds:
+            self.passed += 1
+        else:
+            self.failed += 1
+            print(f"FAILED  {what}")
+
+    def report(self):
+        print(f"{self.name}: {self.passed} passed, {self.failed} failed")
+        return 1 if self.failed or not self.passed else 0
