@@ -183,6 +183,8 @@ impl Counter<'_> {
             let (id, user, session) = event.hashes;
             let observation = Observation {
                 id,
+                event_id: "",
+                synthetic: false,
                 user,
                 session,
                 at: event.at,

@@ -91,6 +91,8 @@ fn observe(event: &Event<'_>, enricher: &Enricher, show: impl FnOnce(&Observatio
     let (id, user, session) = Observation::hashes(event);
     show(&Observation {
         id,
+        event_id: event.event_id(),
+        synthetic: event.is_synthetic(),
         user,
         session,
         at: event.timestamp(),

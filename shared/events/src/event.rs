@@ -42,6 +42,7 @@ pub struct Event<'a> {
     pub(crate) sent_at: Option<Timestamp>,
     pub(crate) received_at: Timestamp,
     pub(crate) schema_version: Option<i64>,
+    pub(crate) synthetic: bool,
     pub(crate) metadata: Metadata<'a>,
     pub(crate) place: Option<Place<'a>>,
 }
@@ -100,6 +101,11 @@ impl<'a> Event<'a> {
                 ));
             }
         };
+        let synthetic = match raw.synthetic {
+            Scalar::Missing => false,
+            Scalar::Boolean(synthetic) => synthetic,
+            _ => return Err(wrong_type(stage, "synthetic", "true or false")),
+        };
         Ok(Self {
             event_id,
             source: stamp.source.clone(),
@@ -111,6 +117,7 @@ impl<'a> Event<'a> {
             sent_at: moment(stage, "sent_at", &raw.sent_at)?,
             received_at: stamp.received_at,
             schema_version,
+            synthetic,
             metadata: Metadata::parse(raw.metadata, limits, stage)?,
             place: None,
         })
@@ -174,6 +181,13 @@ impl<'a> Event<'a> {
     #[must_use]
     pub const fn schema_version(&self) -> Option<i64> {
         self.schema_version
+    }
+
+    /// Whether a monitor or a load test made it, and no visitor: it is indexed
+    /// and marked, and left out of sessions, numbers and dashboards.
+    #[must_use]
+    pub const fn is_synthetic(&self) -> bool {
+        self.synthetic
     }
 
     /// Everything else about it.
@@ -243,6 +257,9 @@ impl Serialize for Event<'_> {
         if let Some(version) = self.schema_version {
             map.serialize_entry("schema_version", &version)?;
         }
+        if self.synthetic {
+            map.serialize_entry("synthetic", &true)?;
+        }
         let metadata: &RawValue =
             serde_json::from_str(self.metadata.as_json()).map_err(serde::ser::Error::custom)?;
         map.serialize_entry("metadata", metadata)?;
@@ -279,7 +296,9 @@ fn required_text<'a>(
             Err(Rejection::new(stage, Code::FieldTooLong, message))
         }
         Scalar::Text(text) => Ok(text),
-        Scalar::Integer(_) | Scalar::Other(_) => Err(wrong_type(stage, name, "a string")),
+        Scalar::Integer(_) | Scalar::Boolean(_) | Scalar::Other(_) => {
+            Err(wrong_type(stage, name, "a string"))
+        }
     }
 }
 
@@ -289,7 +308,9 @@ fn moment(stage: Stage, name: &str, value: &Scalar<'_>) -> Result<Option<Timesta
         Scalar::Missing => return Ok(None),
         Scalar::Text(text) => Timestamp::parse_iso8601(text),
         Scalar::Integer(ms) => Timestamp::from_millis(*ms),
-        Scalar::Other(_) => return Err(wrong_type(stage, name, "ISO 8601 text or milliseconds")),
+        Scalar::Boolean(_) | Scalar::Other(_) => {
+            return Err(wrong_type(stage, name, "ISO 8601 text or milliseconds"));
+        }
     };
     read.map(Some).ok_or_else(|| {
         let message = format!("{name} is not an ISO 8601 time between 1970 and 9999");

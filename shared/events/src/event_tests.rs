@@ -85,6 +85,14 @@ fn every_reason_has_its_code() {
         ),
         ("sent_at", Some("\"?\""), "timestamp_invalid"),
         ("schema_version", Some("\"1\""), "field_wrong_type"),
+        ("synthetic", Some("\"true\""), "field_wrong_type"),
+        ("synthetic", Some("1"), "field_wrong_type"),
+        ("synthetic", Some("0.5"), "field_wrong_type"),
+        ("synthetic", Some("[true]"), "field_wrong_type"),
+        ("synthetic", Some("{}"), "field_wrong_type"),
+        ("user_id", Some("true"), "field_wrong_type"),
+        ("timestamp", Some("true"), "field_wrong_type"),
+        ("schema_version", Some("false"), "field_wrong_type"),
         ("metadata", Some("[]"), "field_wrong_type"),
         ("source", Some("\"other-shop\""), "field_unknown"),
         ("received_at", Some("1"), "field_unknown"),
@@ -102,8 +110,32 @@ fn every_reason_has_its_code() {
         parse(&GOOD.replace("u1", "\\ud800")).unwrap_err().code,
         "event_malformed"
     );
-    let twice = GOOD.replacen('{', "{\"user_id\":\"a\",", 1);
-    assert_eq!(parse(&twice).unwrap_err().code, "field_duplicate");
+    for field in ["\"user_id\":\"a\"", "\"synthetic\":true,\"synthetic\":true"] {
+        let twice = GOOD.replacen('{', &format!("{{{field},"), 1);
+        assert_eq!(
+            parse(&twice).unwrap_err().code,
+            "field_duplicate",
+            "{field}"
+        );
+    }
+}
+
+#[test]
+fn an_event_is_synthetic_if_it_says_so() {
+    for (json, synthetic) in [
+        (None, false),
+        (Some("null"), false),
+        (Some("false"), false),
+        (Some("true"), true),
+    ] {
+        let json = with("synthetic", json);
+        let event = parse(&json).unwrap();
+        assert_eq!(event.is_synthetic(), synthetic, "{json}");
+        let wire = String::from_utf8(event.to_wire()).unwrap();
+        assert_eq!(wire.contains("synthetic"), synthetic, "{wire}");
+        let read = Event::from_wire(&wire).unwrap();
+        assert_eq!(read.is_synthetic(), synthetic);
+    }
 }
 
 #[test]
@@ -145,7 +177,7 @@ proptest! {
 
     #[test]
     fn any_field_value_is_accepted_or_refused(
-        field in prop::sample::select(vec!["user_id", "session_id", "event_type", "page_url", "timestamp", "event_id", "sent_at", "schema_version", "metadata"]),
+        field in prop::sample::select(vec!["user_id", "session_id", "event_type", "page_url", "timestamp", "event_id", "sent_at", "schema_version", "synthetic", "metadata"]),
         text in ".{0,300}",
     ) {
         let json = with(field, Some(&serde_json::to_string(&text).unwrap()));

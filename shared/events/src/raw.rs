@@ -9,7 +9,7 @@ use std::fmt;
 /// Whole numbers below 2^53 are exact in floating point.
 const EXACT_BELOW: f64 = 9_007_199_254_740_992.0;
 
-/// A JSON value where an event has text or a number.
+/// A JSON value where an event has text, a number or a truth.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Scalar<'a> {
     /// Not there, or null.
@@ -19,6 +19,8 @@ pub enum Scalar<'a> {
     Text(Cow<'a, str>),
     /// A whole number.
     Integer(i64),
+    /// `true` or `false`.
+    Boolean(bool),
     /// Anything else: what it is, in words.
     Other(&'static str),
 }
@@ -35,6 +37,7 @@ pub struct RawEvent<'a> {
     pub(crate) timestamp: Scalar<'a>,
     pub(crate) sent_at: Scalar<'a>,
     pub(crate) schema_version: Scalar<'a>,
+    pub(crate) synthetic: Scalar<'a>,
     pub(crate) metadata: Option<&'a RawValue>,
     /// The first field that stands there twice.
     pub(crate) duplicate: Option<&'static str>,
@@ -118,6 +121,7 @@ impl<'de> Visitor<'de> for RawEventVisitor {
                 "timestamp" => (32, "timestamp", &mut event.timestamp),
                 "sent_at" => (64, "sent_at", &mut event.sent_at),
                 "schema_version" => (128, "schema_version", &mut event.schema_version),
+                "synthetic" => (512, "synthetic", &mut event.synthetic),
                 "metadata" => {
                     if seen & 256 != 0 {
                         event.duplicate.get_or_insert("metadata");
@@ -207,8 +211,8 @@ impl<'de> Visitor<'de> for ScalarVisitor {
         }
         Ok(Scalar::Other("number"))
     }
-    fn visit_bool<E>(self, _: bool) -> Result<Scalar<'de>, E> {
-        Ok(Scalar::Other("boolean"))
+    fn visit_bool<E>(self, v: bool) -> Result<Scalar<'de>, E> {
+        Ok(Scalar::Boolean(v))
     }
     fn visit_unit<E>(self) -> Result<Scalar<'de>, E> {
         Ok(Scalar::Missing)

@@ -329,6 +329,8 @@ struct WireEvent<'a> {
     sent_at: Option<i64>,
     received_at: i64,
     schema_version: Option<i64>,
+    #[serde(default)]
+    synthetic: bool,
     #[serde(borrow)]
     metadata: &'a RawValue,
     #[serde(borrow)]
@@ -362,6 +364,7 @@ impl<'a> Event<'a> {
             sent_at: wire.sent_at.map(moment).transpose()?,
             received_at: moment(wire.received_at)?,
             schema_version: wire.schema_version,
+            synthetic: wire.synthetic,
             metadata: Metadata::trusted(wire.metadata),
             place: wire.geoip,
         })

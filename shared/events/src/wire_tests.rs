@@ -26,8 +26,17 @@ fn read_all(data: &[u8]) -> Result<Vec<Result<String, Rejection>>, RecordError> 
 }
 
 fn wire_json(user: &str, metadata: &str) -> String {
+    wire_json_of(user, metadata, false)
+}
+
+fn wire_json_of(user: &str, metadata: &str, synthetic: bool) -> String {
+    let synthetic = if synthetic {
+        r#""synthetic":true,"#
+    } else {
+        ""
+    };
     format!(
-        r#"{{"event_id":"e","source":"shop","user_id":{},"session_id":"s","event_type":"t","page_url":"https://a.example/","timestamp":1,"sent_at":2,"received_at":3,"schema_version":4,"metadata":{metadata}}}"#,
+        r#"{{"event_id":"e","source":"shop","user_id":{},"session_id":"s","event_type":"t","page_url":"https://a.example/","timestamp":1,"sent_at":2,"received_at":3,"schema_version":4,{synthetic}"metadata":{metadata}}}"#,
         serde_json::to_string(user).unwrap()
     )
 }
@@ -35,7 +44,7 @@ fn wire_json(user: &str, metadata: &str) -> String {
 #[test]
 fn packed_events_come_back_as_they_were() {
     let events: Vec<String> = (0..40)
-        .map(|n| wire_json(&format!("u\"{n}"), r#"{"a":[1,{"b":"c"}]}"#))
+        .map(|n| wire_json_of(&format!("u\"{n}"), r#"{"a":[1,{"b":"c"}]}"#, n % 3 == 0))
         .collect();
     let mut packer = Packer::new();
     for event in &events {
@@ -76,6 +85,18 @@ fn another_producers_json_is_read_with_an_identity_of_its_place() {
     let all = read_all(lines.as_bytes()).unwrap();
     assert!(all[1].as_ref().unwrap().contains(":4957:1"));
     assert_eq!(all[2].as_ref().unwrap_err().code, "field_wrong_type");
+    let marked = PLAIN.replacen('{', r#"{"synthetic":true,"#, 1);
+    let marked = read_all(marked.as_bytes()).unwrap().remove(0).unwrap();
+    assert!(marked.contains(r#""synthetic":true"#), "{marked}");
+    assert!(!first.contains("synthetic"), "{first}");
+    let odd = PLAIN.replacen('{', r#"{"synthetic":"yes","#, 1);
+    assert_eq!(
+        read_all(odd.as_bytes()).unwrap()[0]
+            .as_ref()
+            .unwrap_err()
+            .code,
+        "field_wrong_type"
+    );
     // It cannot pass for another source.
     let forged = PLAIN.replacen('{', r#"{"source":"shop","#, 1);
     assert_eq!(
@@ -132,9 +153,9 @@ proptest! {
     }
 
     #[test]
-    fn any_text_survives(user in ".{1,40}", value in ".{0,200}") {
+    fn any_text_survives(user in ".{1,40}", value in ".{0,200}", synthetic in any::<bool>()) {
         let metadata = format!("{{\"k\":{}}}", serde_json::to_string(&value).unwrap());
-        let json = wire_json(&user, &metadata);
+        let json = wire_json_of(&user, &metadata, synthetic);
         let mut packer = Packer::new();
         packer.push(json.as_bytes());
         let back = read_all(&packer.finish()).unwrap();

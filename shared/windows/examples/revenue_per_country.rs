@@ -94,6 +94,8 @@ fn purchase(id: u64, at: freshet_events::Timestamp, details: &Known) -> Observat
     Observation {
         // Hashes spread over all 64 bits; `Observation::hashes` makes them of an event.
         id: EventHash(id.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+        event_id: "",
+        synthetic: false,
         user: UserHash(id.wrapping_mul(0xc2b2_ae3d_27d4_eb4f)),
         session: SessionHash(id.wrapping_mul(0x1656_67b1_9e37_79f9)),
         at,

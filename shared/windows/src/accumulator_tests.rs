@@ -33,6 +33,8 @@ impl Details for f64 {
 fn event(n: u64, pane: i64, amount: &f64) -> Observation<'_> {
     Observation {
         id: EventHash(hash(n, 1)),
+        event_id: "probe-1",
+        synthetic: false,
         user: UserHash(hash(n, 2)),
         session: SessionHash(hash(n / 4, 3)),
         at: at(pane),

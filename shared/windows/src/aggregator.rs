@@ -45,6 +45,12 @@ pub trait Aggregator: Send + Sync {
     /// One sentence for those who read its results.
     fn description(&self) -> &'static str;
 
+    /// Whether it is shown synthetic events too. They are of monitors and load
+    /// tests, and are left out for every aggregator that does not ask for them.
+    fn takes_synthetic(&self) -> bool {
+        false
+    }
+
     /// Adds what this event counts for; nothing, if it does not. The same
     /// event always adds the same.
     ///

@@ -27,6 +27,10 @@ pub struct EventHash(pub u64);
 pub struct Observation<'a> {
     /// Which event it is.
     pub id: EventHash,
+    /// What its client or the collector calls it.
+    pub event_id: &'a str,
+    /// Whether a monitor or a load test made it, and no visitor.
+    pub synthetic: bool,
     /// Whose it is.
     pub user: UserHash,
     /// In which session.

@@ -12,7 +12,7 @@ mod example;
 #[path = "oracle/lambda.rs"]
 mod lambda;
 
-use definition::{Delivery, Event, Rules, Traffic, expected, minute_ms};
+use definition::{Delivery, Event, Rules, Traffic, event_id, expected, minute_ms};
 use freshet_windows::{Aggregator, Observation, Pane, Piece, Registry, Table, Windowing};
 use lambda::{Course, Invocation, event_hash, merge, pieces, result};
 use proptest::collection::vec;
@@ -89,6 +89,7 @@ fn event() -> impl Strategy<Value = (Event, Vec<Arrival>)> {
     let amount = option::of(-500_i64..100_000);
     // Sessions are not tied to users: one may have several users, and a user's several shards.
     (
+        prop::bool::weighted(0.15),
         0_usize..12,
         0_usize..15,
         0..SPAN_MS,
@@ -99,15 +100,20 @@ fn event() -> impl Strategy<Value = (Event, Vec<Arrival>)> {
         amount,
     )
         .prop_map(
-            |(user, session, at, event_type, path, browser, country, amount_cents)| Event {
-                user,
-                session,
-                at_ms: BASE_MS + at,
-                event_type,
-                path,
-                browser,
-                country,
-                amount_cents,
+            |(synthetic, user, session, at, event_type, path, browser, country, amount_cents)| {
+                Event {
+                    // Its place is known later.
+                    event_id: String::new(),
+                    synthetic,
+                    user,
+                    session,
+                    at_ms: BASE_MS + at,
+                    event_type,
+                    path,
+                    browser,
+                    country,
+                    amount_cents,
+                }
             },
         )
         .prop_flat_map(|event| (Just(event), vec(arrival(), 1..4)))
@@ -119,7 +125,7 @@ fn traffic(rules: Rules) -> impl Strategy<Value = Traffic> {
             events: Vec::new(),
             deliveries: Vec::new(),
         };
-        for (event, arrivals) in events {
+        for (mut event, arrivals) in events {
             let minute = minute_ms(event.at_ms);
             for arrival in arrivals {
                 let arrived_ms = match arrival {
@@ -132,6 +138,7 @@ fn traffic(rules: Rules) -> impl Strategy<Value = Traffic> {
                     arrived_ms,
                 });
             }
+            event.event_id = event_id(traffic.events.len());
             traffic.events.push(event);
         }
         traffic

@@ -41,6 +41,8 @@ fn piece(number: u64, at: Timestamp) -> Piece {
     let hash = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let view = Observation {
         id: EventHash(hash),
+        event_id: "",
+        synthetic: false,
         user: UserHash(hash),
         session: SessionHash(hash),
         at,

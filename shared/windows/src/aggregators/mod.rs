@@ -2,6 +2,7 @@
 
 mod conversion_funnel;
 mod page_view;
+mod probe;
 
 use crate::aggregator::Aggregator;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ impl Registry {
         Self::new([
             Arc::new(page_view::PageView) as Arc<dyn Aggregator>,
             Arc::new(conversion_funnel::ConversionFunnel),
+            Arc::new(probe::Probe),
         ])
     }
 

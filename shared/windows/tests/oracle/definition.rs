@@ -9,6 +9,9 @@ const MINUTE_MS: i64 = 60_000;
 /// Something that happened. Its place in [`Traffic::events`] is its identity.
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
+    /// [`event_id`] of its place.
+    pub(crate) event_id: String,
+    pub(crate) synthetic: bool,
     pub(crate) user: usize,
     pub(crate) session: usize,
     pub(crate) at_ms: i64,
@@ -17,6 +20,12 @@ pub(crate) struct Event {
     pub(crate) browser: Option<&'static str>,
     pub(crate) country: Option<&'static str>,
     pub(crate) amount_cents: Option<i64>,
+}
+
+/// What the event of this identity is called: every other one is a probe.
+pub(crate) fn event_id(identity: usize) -> String {
+    let kind = ["event", "probe"][identity % 2];
+    format!("{kind}-{identity}")
 }
 
 /// A copy of an event on the stream.
@@ -63,7 +72,7 @@ pub(crate) fn in_time(rules: Rules, at_ms: i64, arrived_ms: i64) -> bool {
 /// What one slot's results must be.
 pub(crate) struct Expected {
     /// By aggregator.
-    pub(crate) results: [(&'static str, Value); 3],
+    pub(crate) results: [(&'static str, Value); 4],
     pub(crate) top_pages_in_order: Vec<(String, u64)>,
 }
 
@@ -76,17 +85,18 @@ pub(crate) fn expected(traffic: &Traffic, rules: Rules, slot: i64) -> Expected {
         .filter(|copy| in_time(rules, traffic.events[copy.event].at_ms, copy.arrived_ms))
         .map(|copy| copy.event)
         .collect();
-    let events: Vec<&Event> = identities
+    let (synthetic, events): (Vec<&Event>, Vec<&Event>) = identities
         .into_iter()
         .map(|event| &traffic.events[event])
         .filter(|event| (start_s * 1000..end_s * 1000).contains(&event.at_ms))
-        .collect();
+        .partition(|event| event.synthetic);
     let (page_view, top_pages_in_order) = page_view(&events, start_s, end_s);
     Expected {
         results: [
             ("page_view", page_view),
             ("conversion_funnel", conversion_funnel(&events)),
             ("revenue_per_country", revenue_per_country(&events)),
+            ("probe", probe(&synthetic)),
         ],
         top_pages_in_order,
     }
@@ -171,6 +181,13 @@ fn conversion_funnel(events: &[&Event]) -> Value {
         "conversion_rates": rates,
         "total_users_in_funnel": in_funnel.len(),
     })
+}
+
+fn probe(synthetic: &[&Event]) -> Value {
+    let ids = synthetic.iter().map(|event| event.event_id.as_str());
+    let probes: BTreeSet<&str> = ids.filter(|id| id.starts_with("probe-")).collect();
+    let newest_first: Vec<&str> = probes.into_iter().rev().collect();
+    json!({"events": synthetic.len(), "event_ids": newest_first})
 }
 
 fn revenue_per_country(events: &[&Event]) -> Value {

@@ -2,7 +2,7 @@
 //! time, chains of invocations with state, attempts that are given up after
 //! they had put their piece, and merges.
 
-use crate::definition::{Delivery, Event, Traffic};
+use crate::definition::{Delivery, Event, Traffic, event_id};
 use freshet_events::{DocumentId, Timestamp};
 use freshet_windows::{
     Accumulator, Details, EventHash, Observation, Pane, Piece, Registry, SessionHash, Slot,
@@ -53,7 +53,7 @@ impl Details for Event {
 }
 
 pub(crate) fn event_hash(event: usize) -> EventHash {
-    EventHash(DocumentId::new("shop", &format!("event-{event}")).short())
+    EventHash(DocumentId::new("shop", &event_id(event)).short())
 }
 
 pub(crate) fn user_hash(user: usize) -> UserHash {
@@ -67,6 +67,8 @@ fn moment(ms: i64) -> Timestamp {
 fn observe(event: &Event, identity: usize) -> Observation<'_> {
     Observation {
         id: event_hash(identity),
+        event_id: &event.event_id,
+        synthetic: event.synthetic,
         user: user_hash(event.user),
         session: SessionHash(xxh3_64(format!("session-{}", event.session).as_bytes())),
         at: moment(event.at_ms),
