@@ -118,9 +118,11 @@ impl Handler {
     /// One run. Whatever is broken, it ends before the function's deadline,
     /// with its metrics written; they are written before the report is put.
     pub async fn handle(&self, request_id: &str, function_deadline: SystemTime) -> Report {
+        self.run(request_id, now(), answer_by(function_deadline)).await
+    }
+
+    async fn run(&self, request_id: &str, checked_at: Timestamp, answer_by: Instant) -> Report {
         let begin = Instant::now();
-        let checked_at = now();
-        let answer_by = answer_by(function_deadline);
         let end = answer_by.checked_sub(END_TIME).unwrap_or(answer_by);
         let mut line = self.metrics.begin::<Health>(request_id);
         let findings = self.look(checked_at, end).await;
@@ -146,15 +148,19 @@ impl Handler {
             Some(guard(by(Check::Domain), look).await)
         };
         let stages = self.config.consumers.iter().map(|consumer| consumer.stage);
+        let stream = self.stream(series.clone());
+        let dead_letters = self.dead_letters(now, before(by(Check::DeadLetters)));
+        let probe = self.probe(now, before(by(Check::Probe)));
+        // Boxed, as together they nest deeper than the compiler likes.
         let (search, domain, stream, lag, dead_letters, pipeline, ledger, probe) = futures::join!(
-            guard(by(Check::Search), search::check(&self.search)),
-            domain,
-            guard(by(Check::Stream), self.stream(series.clone())),
+            Box::pin(guard(by(Check::Search), search::check(&self.search))),
+            Box::pin(domain),
+            Box::pin(guard(by(Check::Stream), stream)),
             guard(by(Check::Lag), of(series.clone(), |series| lag::check(series, stages))),
-            guard(by(Check::DeadLetters), self.dead_letters(now, before(by(Check::DeadLetters)))),
+            Box::pin(guard(by(Check::DeadLetters), dead_letters)),
             guard(by(Check::Pipeline), of(series.clone(), pipeline::check)),
             guard(by(Check::Ledger), of(series.clone(), ledger::check)),
-            guard(by(Check::Probe), self.probe(now, before(by(Check::Probe)))),
+            Box::pin(guard(by(Check::Probe), probe)),
         );
         Findings {
             search,
