@@ -240,7 +240,7 @@ function slices(panel, data, colors, { width, height }) {
 }
 
 function map(panel, data, colors) {
-  const cells = data.answer.aggregations.cells.buckets;
+  const cells = data.answer.aggregations.visitors.cells.buckets;
   const most = Math.max(1, ...cells.map((cell) => cell.doc_count));
   return {
     ...base(colors),

@@ -26,7 +26,7 @@ const RULES: Rules = Rules {
     lateness: 10,
     future: 5,
 };
-const AGGREGATORS: [&str; 2] = ["page_view", "conversion_funnel"];
+const AGGREGATORS: [&str; 3] = ["page_view", "conversion_funnel", "probe"];
 const SHARDS: i32 = 12;
 const EVENTS: usize = 100_000;
 
@@ -179,7 +179,7 @@ async fn a_hundred_thousand_events_are_counted_exactly_whatever_fails() -> Resul
     }
     // Three minutes of events, and the windows that hold any of them.
     ensure!(
-        compared >= 2 * 4,
+        compared >= 3 * 4,
         "{compared} slots of {} and {}",
         of_calm.len(),
         of_stormy.len()

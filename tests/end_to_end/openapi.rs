@@ -4,13 +4,14 @@
 use crate::support::Bench;
 use anyhow::{Context as _, Result, ensure};
 use freshet_events::Timestamp;
-use freshet_tables::{Put, ResultTable, SlotResult};
+use freshet_tables::{HealthReport, HealthTable, Put, ResultTable, SlotResult};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
 
 /// Slots that end around now, so that there is something to read.
 const SLOTS: i64 = 7;
+const NAMES: [&str; 3] = ["page_view", "conversion_funnel", "probe"];
 
 #[tokio::test]
 async fn schemathesis_finds_nothing() -> Result<()> {
@@ -18,7 +19,7 @@ async fn schemathesis_finds_nothing() -> Result<()> {
     let query = &bench.stack.endpoints.query_url;
     count(&bench).await?;
     // What is asked about must be there, or every answer would be a 404.
-    for name in ["page_view", "conversion_funnel"] {
+    for name in NAMES {
         let latest: Value = bench.get(&format!("{query}/{name}")).await?;
         ensure!(latest["result"].is_object(), "{latest}");
         let page: Value = bench.get(&format!("{query}/{name}?limit=2")).await?;
@@ -32,6 +33,8 @@ async fn schemathesis_finds_nothing() -> Result<()> {
         .strip_suffix("/v1/aggregations")
         .context("the address of query")?
         .to_owned();
+    let state: Value = bench.get(&format!("{base}/v1/health")).await?;
+    ensure!(state["status"] == "degraded", "{state}");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi/run.sh");
     let run = move || Command::new("bash").arg(script).arg(base).output();
     let output = tokio::task::spawn_blocking(run).await??;
@@ -44,7 +47,7 @@ async fn schemathesis_finds_nothing() -> Result<()> {
     );
     // It says so itself, but it must have asked something as well.
     ensure!(
-        told.contains("Tested: 6"),
+        told.contains("Tested: 8"),
         "not every operation was asked:\n{end}"
     );
     bench.stop().await
@@ -61,7 +64,13 @@ async fn count(bench: &Bench) -> Result<()> {
             .as_millis(),
     )?;
     let now = Timestamp::from_millis(now_ms).context("the clock")?;
-    for name in ["page_view", "conversion_funnel"] {
+    let report = HealthReport {
+        checked_at: now,
+        status: "degraded".to_owned(),
+        body: json!({"checks": {"search": {"status": "degraded"}}}).to_string(),
+    };
+    HealthTable::new(&aws, deployed).put(&report).await?;
+    for name in NAMES {
         for minute in (0..SLOTS).rev() {
             let window_end = (now_ms / 60_000 + 2 - minute) * 60;
             let slot = SlotResult {
@@ -86,7 +95,9 @@ fn body(name: &str, window_end: i64, approximate: bool) -> Value {
     let pages: serde_json::Map<String, Value> = (0..80)
         .map(|n| (format!("/product/{n}"), json!(80 - n)))
         .collect();
-    let result = if name == "page_view" {
+    let result = if name == "probe" {
+        json!({"events": 5, "event_ids": ["probe-1795629600000", "probe-1795629540000"]})
+    } else if name == "page_view" {
         json!({
             "total_page_views": 3_240, "unique_pages": 80,
             "top_pages": {"/product/0": 80, "/product/1": 79},

@@ -30,7 +30,7 @@ async function marks(change = () => {}) {
 test("every cell is a mark within the panel, on the land", async () => {
   const { land, cells, svg } = await marks();
   assert.equal(land.length, 1);
-  assert.equal(cells.length, answer.aggregations.cells.buckets.length);
+  assert.equal(cells.length, answer.aggregations.visitors.cells.buckets.length);
   for (const { x, y, size, fill } of cells) {
     assert.ok(x > 0 && x < 900 && y > 0 && y < 380 && size >= 20 && size <= 900 && fill, `${x} ${y} ${size} ${fill}`);
   }
@@ -41,7 +41,7 @@ test("every cell is a mark within the panel, on the land", async () => {
 });
 
 test("the check can fail", async () => {
-  await assert.rejects(marks((spec) => { spec.data[0].format.property = "aggregations.c.buckets"; }));
+  await assert.rejects(marks((spec) => { spec.data[0].format.property = "aggregations.visitors.c.buckets"; }));
   const { cells } = await marks((spec) => { spec.data[0].transform[0].fields[0].expr = "datum.middle.lon"; });
   assert.ok(cells.every(({ x }) => !(x > 0 && x < 900)));
   await assert.rejects(marks((spec) => { spec.marks[1].from.data = "nothing"; }));

@@ -203,7 +203,7 @@ impl Merger {
             // Who wrote the second version since then has read the one before
             // it, and after that what this merge wants to add.
             let is_done_by_others = version >= first + 2;
-            let mut inputs = sources.inputs(self.windowing.panes(slot));
+            let mut inputs = panes.inputs(aggregator.name(), slot, &self.windowing);
             let lacks_pieces = sources.has_any(self.windowing.panes(slot), &unreadable);
             if lacks_pieces {
                 // Who can read them writes it again.
@@ -406,22 +406,5 @@ impl Sources {
     fn has_any(&self, panes: impl IntoIterator<Item = i64>, names: &BTreeSet<PieceName>) -> bool {
         let mut pieces = panes.into_iter().filter_map(|pane| self.by_pane.get(&pane));
         pieces.any(|pieces| !pieces.is_disjoint(names))
-    }
-
-    /// Names all that goes into a result of these panes: the pieces' names, put
-    /// together (they are hashes; their exclusive or depends on no order).
-    fn inputs(&self, panes: impl IntoIterator<Item = i64>) -> String {
-        let names: BTreeSet<&PieceName> = panes
-            .into_iter()
-            .filter_map(|pane| self.by_pane.get(&pane))
-            .flatten()
-            .collect();
-        let combined = names.iter().fold([0_u8; 16], |mut combined, name| {
-            for (byte, other) in combined.iter_mut().zip(name.as_bytes()) {
-                *byte ^= other;
-            }
-            combined
-        });
-        format!("{}-{}", names.len(), PieceName::from(combined))
     }
 }

@@ -14,7 +14,15 @@ pub struct Panes {
 #[derive(Debug, Default)]
 struct PaneState {
     pieces: BTreeSet<PieceName>,
-    by_aggregator: HashMap<String, Summary>,
+    by_aggregator: HashMap<String, Counted>,
+}
+
+/// What one aggregator has in a pane.
+#[derive(Debug, Default)]
+struct Counted {
+    /// The pieces that have something for it.
+    pieces: BTreeSet<PieceName>,
+    summary: Summary,
 }
 
 impl Panes {
@@ -41,7 +49,7 @@ impl Panes {
 
     /// Adds pieces to the panes that they are about.
     pub fn add(&mut self, pieces: Vec<(PieceName, Piece)>, budget_bytes: usize) {
-        let mut new: HashMap<(i64, String), Vec<Table>> = HashMap::new();
+        let mut new: HashMap<(i64, String), (Vec<PieceName>, Vec<Table>)> = HashMap::new();
         for (name, piece) in pieces {
             // Of a pane that has seen the piece, nothing is new.
             let unseen: Vec<i64> = piece
@@ -52,26 +60,52 @@ impl Panes {
                 .collect();
             for (aggregator, pane, table) in piece.tables {
                 if unseen.contains(&pane.0) {
-                    new.entry((pane.0, aggregator)).or_default().push(table);
+                    let (pieces, tables) = new.entry((pane.0, aggregator)).or_default();
+                    pieces.push(name);
+                    tables.push(table);
                 }
             }
         }
-        for ((pane, aggregator), tables) in new {
+        for ((pane, aggregator), (pieces, tables)) in new {
             let state = self.by_pane.entry(pane).or_default();
-            state
-                .by_aggregator
-                .entry(aggregator)
-                .or_default()
-                .unite(&tables, budget_bytes);
+            let counted = state.by_aggregator.entry(aggregator).or_default();
+            counted.pieces.extend(pieces);
+            counted.summary.unite(&tables, budget_bytes);
         }
     }
 
     /// The summaries of a slot's panes.
     pub fn of_slot(&self, aggregator: &str, slot: Slot, windowing: &Windowing) -> Vec<&Summary> {
-        windowing
-            .panes(slot)
-            .filter_map(|pane| self.by_pane.get(&pane)?.by_aggregator.get(aggregator))
-            .collect()
+        let counted = self.counted(aggregator, slot, windowing);
+        counted.map(|counted| &counted.summary).collect()
+    }
+
+    /// Names all that goes into an aggregator's result of a slot: the pieces
+    /// that have something for it, put together (names are hashes; their
+    /// exclusive or depends on no order). An aggregator that counts little is
+    /// so written as seldom.
+    pub fn inputs(&self, aggregator: &str, slot: Slot, windowing: &Windowing) -> String {
+        let names: BTreeSet<&PieceName> = self
+            .counted(aggregator, slot, windowing)
+            .flat_map(|counted| &counted.pieces)
+            .collect();
+        let combined = names.iter().fold([0_u8; 16], |mut combined, name| {
+            for (byte, other) in combined.iter_mut().zip(name.as_bytes()) {
+                *byte ^= other;
+            }
+            combined
+        });
+        format!("{}-{}", names.len(), PieceName::from(combined))
+    }
+
+    fn counted<'p>(
+        &'p self,
+        aggregator: &'p str,
+        slot: Slot,
+        windowing: &Windowing,
+    ) -> impl Iterator<Item = &'p Counted> {
+        let panes = windowing.panes(slot);
+        panes.filter_map(move |pane| self.by_pane.get(&pane)?.by_aggregator.get(aggregator))
     }
 }
 
@@ -104,6 +138,35 @@ mod tests {
         let wanted = of(&[1, 3]);
         panes.retain(&wanted, Pane(0));
         assert_eq!(panes.unseen(7, &wanted[&7]), [name(1), name(3)]);
+    }
+
+    #[test]
+    fn inputs_are_the_pieces_that_have_something_for_the_aggregator() {
+        let windowing = Windowing::default();
+        let slot = Slot(*windowing.slots(Pane(7)).start());
+        let other = |pane| Piece {
+            tables: vec![("probe".to_owned(), Pane(pane), Table::default())],
+        };
+        let mut panes = Panes::default();
+        let of = |panes: &Panes, aggregator| panes.inputs(aggregator, slot, &windowing);
+        let nothing = of(&panes, "page_view");
+        panes.add(vec![(name(1), piece())], 1_000);
+        let first = of(&panes, "page_view");
+        assert_ne!(first, nothing);
+        assert_eq!(of(&panes, "probe"), nothing);
+        // Nothing for it, and something in a pane of no such slot.
+        panes.add(vec![(name(2), other(7)), (name(3), other(700))], 1_000);
+        assert_eq!(of(&panes, "page_view"), first);
+        let probe = of(&panes, "probe");
+        assert_ne!(probe, nothing);
+        // The same pieces in another order, and again.
+        let mut again = Panes::default();
+        again.add(vec![(name(2), other(7)), (name(1), piece())], 1_000);
+        again.add(vec![(name(1), piece())], 1_000);
+        assert_eq!(of(&again, "page_view"), first);
+        assert_eq!(of(&again, "probe"), probe);
+        panes.add(vec![(name(4), piece())], 1_000);
+        assert_ne!(of(&panes, "page_view"), first);
     }
 
     #[test]

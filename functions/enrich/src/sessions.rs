@@ -37,7 +37,8 @@ const REST: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(
 pub enum Met {
     /// It started then.
     Since(Timestamp),
-    /// The event belongs to none: it is too old, or its clock is wrong.
+    /// The event belongs to none: it is too old, its clock is wrong, or no
+    /// visitor made it.
     Outside,
     /// Nothing: the table could not be used.
     Unknown,
@@ -125,7 +126,7 @@ impl Sessions {
             ..Meeting::default()
         };
         for (place, event) in events.iter().enumerate() {
-            if self.policy.covers(event.at, now) {
+            if self.policy.covers(event, now) {
                 groups.entry(event.key).or_default().push(place);
             }
         }

@@ -76,7 +76,7 @@ impl Table {
         ResponseTemplate::new(200).set_body_json(json!({"Responses": {"sessions": found}}))
     }
 
-    fn calls(&self) -> (usize, usize) {
+    pub(crate) fn calls(&self) -> (usize, usize) {
         let take = |count: &AtomicUsize| count.swap(0, Ordering::AcqRel);
         (take(&self.reads), take(&self.writes))
     }
@@ -111,6 +111,7 @@ fn event(session: &str, seconds_ago: i64) -> SessionEvent {
         is_page_view: true,
         referrer: None,
         revenue: None,
+        synthetic: false,
     }
 }
 
@@ -166,6 +167,41 @@ async fn sessions_go_on_from_batch_to_batch_with_few_requests() {
     // A cold environment reads once.
     let cold = meet(&environment(&server), &next).await;
     assert_eq!((counted(&cold), table.calls()), (vec![(3, 2)], (1, 0)));
+}
+
+#[tokio::test]
+async fn a_synthetic_event_asks_for_no_session_and_leaves_none() {
+    let table = Table::default();
+    let server = table.serve().await;
+    let sessions = environment(&server);
+    let synthetic = |session: &str| SessionEvent {
+        synthetic: true,
+        ..event(session, 20)
+    };
+    let meeting = meet(&sessions, &[synthetic("a"), synthetic("b")]).await;
+    assert_eq!(meeting.met, [Met::Outside, Met::Outside]);
+    assert!(meeting.documents.is_empty());
+    assert_eq!(table.calls(), (0, 0));
+    // Beside a visitor's event of the same name it is not counted.
+    let batch = [synthetic("a"), event("a", 60)];
+    let meeting = meet(&sessions, &batch).await;
+    assert_eq!(durations(&meeting, &batch), [-1.0, 0.0]);
+    assert_eq!(counted(&meeting), [(1, 1)]);
+}
+
+#[tokio::test]
+async fn a_table_that_is_down_is_not_missed_by_synthetic_events() {
+    let server = MockServer::start().await; // it answers 404 to everything
+    let synthetic = SessionEvent {
+        synthetic: true,
+        ..event("a", 20)
+    };
+    let meeting = meet(&environment(&server), &[synthetic]).await;
+    assert_eq!(
+        meeting.met,
+        [Met::Outside],
+        "not of those without a session"
+    );
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ pub(crate) struct Tally {
     notices: usize,
     /// Events without a session, because the table could not be used.
     without_session: usize,
-    /// Events that belong to no session: too old, or of a wrong clock.
+    /// Events that belong to no session: too old, of a wrong clock, or synthetic.
     outside_sessions: usize,
     /// Session documents that their index will not take.
     pub(crate) sessions_refused: usize,

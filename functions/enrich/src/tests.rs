@@ -292,6 +292,34 @@ async fn a_session_that_is_not_written_comes_again_unless_its_index_stays_as_it_
     assert!(bulks.iter().all(|r| r.url.path() != "/_bulk"));
 }
 
+#[tokio::test]
+async fn a_synthetic_event_is_indexed_and_makes_no_session() {
+    let table = sessions::tests::Table::default();
+    let dynamodb = table.serve().await;
+    let environment = sessions::tests::environment(&dynamodb);
+    let (server, handler) = servers_with(200, Some(environment)).await;
+    let now_ms = freshet_edge::now().as_millis().unsigned_abs();
+    let event = wire_event_at("probe-1", "s", now_ms.into());
+    let marked = event.replacen('{', r#"{"synthetic":true,"#, 1);
+    let mut packer = wire::Packer::new();
+    packer.push(marked.as_bytes());
+    assert_eq!(handle(&handler, &[packer.finish()]).await, None);
+    let requests = server.received_requests().await.unwrap();
+    let bulk = requests
+        .iter()
+        .find(|r| r.url.path() == "/c-1/_bulk")
+        .unwrap();
+    let body = std::str::from_utf8(&bulk.body).unwrap();
+    let source: Value = serde_json::from_str(body.lines().nth(1).unwrap()).unwrap();
+    assert_eq!(
+        (&source["event_id"], &source["synthetic"]),
+        (&json!("probe-1"), &json!(true))
+    );
+    assert_eq!(source.get("session_duration"), None);
+    assert_eq!(noted(&server).await, [] as [Value; 0]);
+    assert_eq!(table.calls(), (0, 0));
+}
+
 /// The bodies of requests that wrote to daily indices, as lines.
 async fn noted(server: &MockServer) -> Vec<Value> {
     let requests = server.received_requests().await.unwrap();

@@ -41,6 +41,9 @@ pub struct Config {
     pub read_keys_secret_id: String,
     /// `WINDOW_MINUTES`, `SLIDE_MINUTES`.
     pub windows: Windows,
+    /// `HEALTH_STALE_S`: how old health's report may be, three of its periods
+    /// by default.
+    pub health_stale_s: i64,
     /// `LOG_LEVEL`, `info` by default.
     pub log_level: String,
 }
@@ -84,6 +87,7 @@ impl Config {
                 window_s: 60 * vars.number("WINDOW_MINUTES", 5, 1..=60),
                 slide_s: 60 * vars.number("SLIDE_MINUTES", 1, 1..=60),
             },
+            health_stale_s: vars.number("HEALTH_STALE_S", 180, 1..=86_400),
             log_level: vars
                 .optional("LOG_LEVEL")
                 .unwrap_or_else(|| "info".to_owned()),
@@ -113,6 +117,7 @@ mod tests {
             ),
             (300, 60, 600)
         );
+        assert_eq!(config.health_stale_s, 180);
         assert_eq!(config.log_level, "info");
     }
 

@@ -3,6 +3,7 @@
 use crate::access::Access;
 use crate::answer::{Problem, Response};
 use crate::config::Windows;
+use crate::health::Health;
 use crate::range::{self, ParameterError, Range};
 use crate::request::{Request, percent_decoded};
 use freshet_edge::{answer_by, now};
@@ -18,18 +19,30 @@ use tokio::time::timeout_at;
 
 /// What is read, and below it one path an aggregation.
 const ROOT: &str = "/v1/aggregations";
+/// The system's last known state.
+const HEALTH: &str = "/v1/health";
 /// How long a result counts as fresh: one is merged every few seconds, and
 /// until it expires late events may still change it.
 const RESULT_MAX_AGE_S: u32 = 2;
+/// A report is written each minute, and says how old it is.
+const HEALTH_MAX_AGE_S: u32 = 5;
 /// Names change with a deployment only.
 const NAMES_MAX_AGE_S: u32 = 60;
 
 /// What can be read: a name, and what is counted under it.
 pub type Aggregation = (&'static str, &'static str);
 
+/// What a path asks for.
+enum Asked<'p> {
+    Health,
+    Names,
+    Results(&'p str),
+}
+
 /// The reader.
 pub struct Handler {
     table: ResultTable,
+    health: Health,
     access: Access,
     windows: Windows,
     aggregations: Vec<Aggregation>,
@@ -75,16 +88,18 @@ struct Window {
 }
 
 impl Handler {
-    /// Reads these `aggregations` from `table`.
+    /// Reads these `aggregations` from `table`, and the system's state.
     #[must_use]
     pub fn new(
         table: ResultTable,
+        health: Health,
         access: Access,
         windows: Windows,
         aggregations: Vec<Aggregation>,
     ) -> Self {
         Self {
             table,
+            health,
             access,
             windows,
             aggregations,
@@ -112,14 +127,12 @@ impl Handler {
 
     async fn answer(&self, request: &Request<'_>, now: Timestamp) -> Result<Response, Problem> {
         let (stage, path) = request.path();
-        let rest = path.strip_prefix(ROOT).unwrap_or("?");
-        let name = match rest.strip_prefix('/') {
-            None if rest.is_empty() => None,
-            Some(name) if !name.is_empty() && !name.contains('/') => Some(name),
-            _ => return Err(Problem::new(404, "not_found", format!("GET {ROOT}"))),
+        let Some(asked) = asked(path) else {
+            let detail = format!("GET {ROOT} or {HEALTH}");
+            return Err(Problem::new(404, "not_found", detail));
         };
         if !matches!(request.method(), "GET" | "HEAD") {
-            let detail = "aggregations are read only";
+            let detail = "it can only be read";
             return Err(Problem::new(405, "method_not_allowed", detail));
         }
         let entrance = self.access.check(request).await;
@@ -127,10 +140,22 @@ impl Handler {
             let detail = format!("{error}: header X-Read-Key, or a bearer token");
             Problem::new(401, "read_key_wrong", detail)
         })?;
-        match name {
-            None => self.names(request, stage),
-            Some(name) => self.results(request, name, now).await,
+        match asked {
+            Asked::Health => self.state(request, now).await,
+            Asked::Names => self.names(request, stage),
+            Asked::Results(name) => self.results(request, name, now).await,
         }
+    }
+
+    async fn state(&self, request: &Request<'_>, now: Timestamp) -> Result<Response, Problem> {
+        range::none(request.query()).map_err(invalid)?;
+        let report = self.health.report().await.map_err(failed)?;
+        let state = self.health.state(report.as_ref(), now)?;
+        Ok(Response::json(
+            request,
+            &state,
+            self.fresh_for(HEALTH_MAX_AGE_S),
+        ))
     }
 
     fn names(&self, request: &Request<'_>, stage: &str) -> Result<Response, Problem> {
@@ -200,6 +225,20 @@ impl Handler {
             "private"
         };
         format!("{scope}, max-age={seconds}")
+    }
+}
+
+fn asked(path: &str) -> Option<Asked<'_>> {
+    if path == HEALTH {
+        return Some(Asked::Health);
+    }
+    match path.strip_prefix(ROOT)? {
+        "" => Some(Asked::Names),
+        rest => {
+            let name = rest.strip_prefix('/')?;
+            let is_one = !name.is_empty() && !name.contains('/');
+            is_one.then_some(Asked::Results(name))
+        }
     }
 }
 

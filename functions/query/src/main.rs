@@ -2,12 +2,13 @@
 
 use anyhow::Context as _;
 use freshet_keys::Keys;
-use freshet_tables::ResultTable;
+use freshet_tables::{HealthTable, ResultTable};
 use freshet_windows::Registry;
 use lambda_runtime::{LambdaEvent, service_fn};
 use query::access::Access;
 use query::config::{Authorization, Config};
 use query::handler::Handler;
+use query::health::Health;
 use serde_json::value::RawValue;
 
 #[tokio::main(flavor = "current_thread")]
@@ -24,12 +25,14 @@ async fn main() -> anyhow::Result<()> {
             Access::ReadKey(keys.context("the read keys cannot be loaded")?)
         }
     };
+    let health = Health::new(HealthTable::new(&aws, &config.table), config.health_stale_s);
     let table = ResultTable::new(&aws, config.table);
     let registry = Registry::builtin();
     let aggregations = registry
         .iter()
         .map(|counted| (counted.name(), counted.description()));
-    let handler = &Handler::new(table, access, config.windows, aggregations.collect());
+    let aggregations = aggregations.collect();
+    let handler = &Handler::new(table, health, access, config.windows, aggregations);
     lambda_runtime::run(service_fn(|event: LambdaEvent<Box<RawValue>>| async move {
         Ok::<_, lambda_runtime::Error>(
             handler

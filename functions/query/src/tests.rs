@@ -2,13 +2,14 @@ use crate::access::Access;
 use crate::answer::Response;
 use crate::config::Windows;
 use crate::handler::Handler;
+use crate::health::Health;
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
 use aws_sdk_secretsmanager::config::{Credentials, SharedCredentialsProvider};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use freshet_events::Timestamp;
 use freshet_keys::Keys;
-use freshet_tables::{ResultTable, SlotResult};
+use freshet_tables::{HealthTable, ResultTable, SlotResult};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -35,7 +36,7 @@ fn aws(server: &MockServer) -> SdkConfig {
 
 /// A server in DynamoDB's place that keeps items: puts, gets, and queries from
 /// the newest on.
-async fn keeps_items(server: &MockServer) {
+pub(crate) async fn keeps_items(server: &MockServer) {
     type Items = BTreeMap<(String, String), Value>;
     let items: Arc<Mutex<Items>> = Arc::default();
     Mock::given(any())
@@ -77,7 +78,7 @@ async fn keeps_items(server: &MockServer) {
         .await;
 }
 
-fn now_s() -> i64 {
+pub(crate) fn now_s() -> i64 {
     freshet_edge::now().as_millis() / 1000
 }
 
@@ -98,25 +99,29 @@ fn iso(seconds: i64) -> String {
     Timestamp::from_millis(seconds * 1000).unwrap().to_string()
 }
 
-struct Bench {
-    server: MockServer,
-    handler: Handler,
+pub(crate) struct Bench {
+    pub(crate) server: MockServer,
+    pub(crate) handler: Handler,
+    pub(crate) health: HealthTable,
     table: ResultTable,
 }
 
 impl Bench {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(Access::Iam).await
     }
 
-    async fn with(access: Access) -> Self {
+    pub(crate) async fn with(access: Access) -> Self {
         let server = MockServer::start().await;
         let table = ResultTable::new(&aws(&server), "aggregation");
         let aggregations = vec![("page_view", "pages"), ("conversion_funnel", "steps")];
-        let handler = Handler::new(table.clone(), access, WINDOWS, aggregations);
+        let health = HealthTable::new(&aws(&server), "aggregation");
+        let stored = Health::new(health.clone(), 180);
+        let handler = Handler::new(table.clone(), stored, access, WINDOWS, aggregations);
         Self {
             server,
             handler,
+            health,
             table,
         }
     }
@@ -140,7 +145,7 @@ impl Bench {
         self
     }
 
-    async fn ask(&self, method: &str, path: &str, headers: Value) -> Response {
+    pub(crate) async fn ask(&self, method: &str, path: &str, headers: Value) -> Response {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let payload = json!({
             "version": "2.0", "rawPath": path, "rawQueryString": query, "headers": headers,
@@ -151,18 +156,18 @@ impl Bench {
         self.handler.handle(&payload.to_string(), deadline).await
     }
 
-    async fn get(&self, path: &str) -> Response {
+    pub(crate) async fn get(&self, path: &str) -> Response {
         self.ask("GET", path, json!({})).await
     }
 }
 
-fn body(response: &Response) -> Value {
+pub(crate) fn body(response: &Response) -> Value {
     assert!(!response.is_base64_encoded);
     serde_json::from_str(&response.body).unwrap()
 }
 
 /// Status and code, of an answer that is a whole problem.
-fn problem(response: &Response) -> (u16, String) {
+pub(crate) fn problem(response: &Response) -> (u16, String) {
     assert_eq!(response.headers["content-type"], "application/problem+json");
     assert_eq!(response.headers["cache-control"], "no-store");
     let body = body(response);
@@ -410,6 +415,10 @@ async fn what_cannot_be_answered_is_a_problem_with_a_stable_code() {
         ("GET /v1/aggregations/page_view/x", 404, "not_found"),
         ("GET /v1/aggregationspage_view", 404, "not_found"),
         ("GET /", 404, "not_found"),
+        ("GET /v1/health/", 404, "not_found"),
+        ("GET /v1/healthy", 404, "not_found"),
+        ("GET /v1/health?verbose=1", 400, "parameter_invalid"),
+        ("POST /v1/health", 405, "method_not_allowed"),
         ("POST /v1/aggregations", 405, "method_not_allowed"),
         (
             "DELETE /v1/aggregations/page_view",
@@ -436,6 +445,7 @@ async fn a_table_that_fails_is_said_to_be_unavailable_and_one_that_hangs_too() {
     for path in [
         "/v1/aggregations/page_view",
         "/v1/aggregations/page_view?limit=1",
+        "/v1/health",
     ] {
         let answer = bench.get(path).await;
         assert_eq!(problem(&answer), (503, "store_unavailable".to_owned()));
@@ -492,6 +502,7 @@ async fn a_read_key_is_taken_from_either_header_and_nothing_is_read_without() {
             "/v1/aggregations",
             "/v1/aggregations/page_view",
             "/v1/aggregations/nothing?a=1",
+            "/v1/health",
         ] {
             let answer = bench.ask("GET", path, bad.clone()).await;
             assert_eq!(

@@ -6,13 +6,16 @@ use crate::query::TimeRange;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The field of an event that no visitor made.
+const SYNTHETIC: &str = "synthetic";
 /// Dashboards' grid.
 const COLUMNS: u64 = 48;
 
 /// Everything that is wrong, each with the object's id: a panel whose query
 /// cannot be made, asks for a field that its index does not have, or for one of
 /// a type that the aggregation does not take; a pattern without a mapping; a
-/// Vega panel that would not draw; a layout that overlaps or leaves the grid; a
+/// Vega panel that would not draw; one that counts synthetic events, if its
+/// index has a field `synthetic`; a layout that overlaps or leaves the grid; a
 /// panel on no dashboard. `mappings` are by the title of the index pattern.
 #[must_use]
 pub fn check(objects: &SavedObjects, mappings: &BTreeMap<String, Mapping>) -> Vec<String> {
@@ -80,6 +83,9 @@ fn check_panel(
             pattern.time_field
         ));
     }
+    if mapping.type_of(SYNTHETIC).is_some() && !leaves_out_synthetic(&query.body) {
+        problems.push(format!("{id}: it counts synthetic events"));
+    }
     for Use { what, field } in uses {
         match mapping.type_of(field) {
             None => problems.push(format!("{id}: no field {field} in {}", query.index)),
@@ -91,6 +97,32 @@ fn check_panel(
             Some(_) => {}
         }
     }
+}
+
+/// Whether no synthetic event is in what a search answers: its query leaves
+/// them out, or it answers aggregations alone and each of them does. (The
+/// number of hits is then no number that is drawn.)
+fn leaves_out_synthetic(body: &Value) -> bool {
+    if excludes_synthetic(&body["query"]) {
+        return true;
+    }
+    let filtered = |agg: &Value| excludes_synthetic(&agg["filter"]);
+    let aggs = body["aggs"].as_object();
+    body["size"] == 0 && aggs.is_some_and(|aggs| !aggs.is_empty() && aggs.values().all(filtered))
+}
+
+/// Whether a clause, or one of those that must hold beside others, is that
+/// `synthetic` is not true.
+fn excludes_synthetic(clause: &Value) -> bool {
+    let clause = &clause["bool"];
+    let filters = clause["filter"].as_array().into_iter().flatten();
+    is_synthetic(&clause["must_not"]) || filters.into_iter().any(excludes_synthetic)
+}
+
+fn is_synthetic(clause: &Value) -> bool {
+    let only = clause["bool"]["should"].as_array();
+    let only = only.filter(|should| should.len() == 1);
+    clause["match"][SYNTHETIC] == true || only.is_some_and(|should| is_synthetic(&should[0]))
 }
 
 /// A field that a search asks for, and by which clause.

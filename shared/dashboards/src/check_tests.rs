@@ -153,8 +153,8 @@ fn a_broken_panel_is_found() {
         ),
         (
             after(|o| {
-                spec(o)["data"][0]["url"]["body"]["aggs"]["cells"]["geohash_grid"]["field"] =
-                    "geoip.city_name".into();
+                spec(o)["data"][0]["url"]["body"]["aggs"]["visitors"]["aggs"]["cells"]["geohash_grid"]
+                    ["field"] = "geoip.city_name".into();
             }),
             "geohash_grid does not take geoip.city_name",
         ),
@@ -182,6 +182,46 @@ fn a_broken_panel_is_found() {
     for (said, what) in cases {
         assert!(said.contains(what), "{said:?} does not say {what:?}");
     }
+}
+
+#[test]
+fn a_panel_that_counts_synthetic_events_is_found() {
+    let objects = ours();
+    let of_events = objects.panels.values().filter(|panel| {
+        let pattern = panel.pattern.as_deref();
+        pattern.is_none_or(|pattern| pattern == "freshet-events")
+    });
+    let ids: Vec<&str> = of_events.map(|panel| panel.id.as_str()).collect();
+    assert!(ids.len() > 20, "{ids:?}");
+    for id in ids {
+        let said = after(|objects| {
+            let panel = objects.panels.get_mut(id).unwrap();
+            panel.query = panel.query.replace("not synthetic:true", "");
+            let own = panel.query.strip_suffix(" and ").unwrap_or(&panel.query);
+            panel.query = own.to_owned();
+            if let Some(spec) = &mut panel.spec {
+                let aggs = &mut spec["data"][0]["url"]["body"]["aggs"];
+                *aggs = aggs["visitors"]["aggs"].take();
+            }
+        });
+        assert_eq!(said, format!("{id}: it counts synthetic events"));
+    }
+    // What looks like leaving them out, and is not.
+    for query in [
+        "synthetic:true",
+        "not synthetic:false",
+        "not event_type:page_view",
+    ] {
+        let said = after(self::query("events", query));
+        assert!(said.contains("counts synthetic events"), "{query}: {said}");
+    }
+    let said = after(|o| {
+        let body = &mut spec(o)["data"][0]["url"]["body"];
+        body["aggs"]["all"] = json!({"cardinality": {"field": "user_id"}});
+    });
+    assert_eq!(said, "freshet-activity-map: it counts synthetic events");
+    let said = after(|o| spec(o)["data"][0]["url"]["body"]["size"] = 10.into());
+    assert_eq!(said, "freshet-activity-map: it counts synthetic events");
 }
 
 #[test]

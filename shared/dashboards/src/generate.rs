@@ -17,7 +17,8 @@ pub type Sources = BTreeMap<String, String>;
 /// in order of its files' names. The same sources give the same bytes.
 ///
 /// `panels/<name>.json` becomes the visualization `freshet-<name>`; what it
-/// leaves out comes from `defaults.json`. Every other file is a dashboard but
+/// leaves out comes from `defaults.json`, and a `query` of its index pattern
+/// narrows its own (but not a Vega panel, which has none). Every other file is a dashboard but
 /// for `index-patterns.json` and what a panel names.
 ///
 /// # Errors
@@ -166,11 +167,12 @@ fn panel(
     };
     let title = source.text("title")?;
     let state = json!({"title": title, "type": kind, "params": params, "aggs": aggs});
-    let query = source.value["query"].as_str().unwrap_or_default();
-    let mut search = json!({"query": {"query": query, "language": "kuery"}, "filter": []});
+    let mut search = json!({"query": {"query": "", "language": "kuery"}, "filter": []});
     let mut references = Vec::new();
-    // A Vega panel names its index itself.
+    // A Vega panel names its index itself, and its query is its search's.
     if kind != "vega" {
+        let queries = [&source.value["query"], &pattern["query"]];
+        search["query"]["query"] = narrowed(queries.map(|query| query.as_str())).into();
         search["indexRefName"] = INDEX_REFERENCE.into();
         references.push(json!({"name": INDEX_REFERENCE, "type": "index-pattern", "id": index}));
     }
@@ -187,6 +189,12 @@ fn panel(
         },
         "references": references,
     }))
+}
+
+/// A panel's query and that of its index pattern, which narrows all of its panels.
+fn narrowed(queries: [Option<&str>; 2]) -> String {
+    let stated: Vec<&str> = queries.into_iter().flatten().collect();
+    stated.join(" and ")
 }
 
 fn aggregations(source: &Source<'_>, defaults: &Source<'_>) -> Result<Vec<Value>, DashboardError> {

@@ -131,6 +131,19 @@ fn what_a_panel_leaves_out_comes_from_its_type() {
 }
 
 #[test]
+fn a_patterns_query_narrows_each_of_its_panels() {
+    let objects = SavedObjects::parse(SAVED_OBJECTS).unwrap();
+    for (panel, query) in [
+        ("events", "not synthetic:true"),
+        ("top-pages", "event_type:page_view and not synthetic:true"),
+        ("rejections", ""),
+        ("truncated-sessions", "truncated:true"),
+    ] {
+        assert_eq!(objects.panels[&format!("freshet-{panel}")].query, query);
+    }
+}
+
+#[test]
 fn the_vega_panel_holds_its_index_and_the_world() {
     let objects = SavedObjects::parse(SAVED_OBJECTS).unwrap();
     let spec = objects.panels["freshet-activity-map"].spec.clone().unwrap();

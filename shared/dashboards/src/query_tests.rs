@@ -14,6 +14,11 @@ fn of(name: &str) -> Query {
     ours().query(&format!("freshet-{name}"), RANGE).unwrap()
 }
 
+/// `not synthetic:true`, as every panel of events says.
+fn visitors() -> Value {
+    json!({"bool": {"must_not": {"bool": {"should": [{"match": {"synthetic": true}}], "minimum_should_match": 1}}}})
+}
+
 fn range(field: &str) -> Value {
     json!({"range": {field: {"gte": 1_000, "lte": 2_000, "format": "epoch_millis"}}})
 }
@@ -25,7 +30,7 @@ fn a_line_split_by_type_nests_terms_in_minutes() {
     let expected = json!({
         "size": 0,
         "track_total_hits": true,
-        "query": {"bool": {"filter": [range("@timestamp")]}},
+        "query": {"bool": {"filter": [visitors(), range("@timestamp")]}},
         "aggs": {"2": {
             "date_histogram": {"field": "@timestamp", "fixed_interval": "1m", "min_doc_count": 1},
             "aggs": {"3": {"terms": {"field": "event_type", "size": 6, "order": {"_count": "desc"}}}},
@@ -41,7 +46,7 @@ fn a_count_with_a_filter_is_all_query() {
     let conversion = json!({"bool": {"should": [{"match": {"is_conversion": true}}], "minimum_should_match": 1}});
     assert_eq!(
         body["query"]["bool"]["filter"],
-        json!([conversion, range("@timestamp")])
+        json!([{"bool": {"filter": [conversion, visitors()]}}, range("@timestamp")])
     );
 }
 
@@ -104,9 +109,15 @@ fn a_vega_search_gets_its_context() {
         body["query"],
         json!({"bool": {"filter": [range("@timestamp")]}})
     );
-    assert_eq!(body["aggs"]["cells"]["geohash_grid"]["precision"], 3);
+    // A query of its own would take the context's place.
+    let visitors = &body["aggs"]["visitors"];
     assert_eq!(
-        body["aggs"]["cells"]["aggs"]["middle"],
+        visitors["filter"],
+        json!({"bool": {"must_not": {"match": {"synthetic": true}}}})
+    );
+    assert_eq!(visitors["aggs"]["cells"]["geohash_grid"]["precision"], 3);
+    assert_eq!(
+        visitors["aggs"]["cells"]["aggs"]["middle"],
         json!({"geo_centroid": {"field": "geoip.location"}})
     );
 }

@@ -115,6 +115,7 @@ impl Enricher {
             received_at: event.received_at(),
             enriched_at: now,
             schema_version: event.schema_version(),
+            synthetic: event.is_synthetic().then_some(true),
             metadata: &metadata,
         };
         // Strings, finite numbers and checked JSON always serialise.
@@ -133,6 +134,7 @@ impl Enricher {
             is_page_view: event.event_type() == PAGE_VIEW,
             referrer: metadata.text(REFERRER).map(Cow::into_owned),
             revenue: is_conversion.then(|| metadata.amount()),
+            synthetic: event.is_synthetic(),
         };
         Ok(Document {
             id,
@@ -194,6 +196,8 @@ struct Source<'a> {
     enriched_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     schema_version: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    synthetic: Option<bool>,
     metadata: &'a SortedMetadata<'a>,
 }
 

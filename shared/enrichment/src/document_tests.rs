@@ -106,6 +106,23 @@ fn a_purchase_is_a_conversion_with_its_revenue() {
 }
 
 #[test]
+fn a_synthetic_event_is_marked_and_has_no_session() {
+    let json = with_metadata("purchase", r#"{"amount":5}"#);
+    let marked = json.replacen('{', r#"{"synthetic":true,"#, 1);
+    let (plain, synthetic) = (document(&json), document(&marked));
+    assert_eq!(plain.get("synthetic"), None);
+    assert_eq!(synthetic["synthetic"], json!(true));
+    // It is a document like any other.
+    let mut unmarked = synthetic;
+    unmarked.as_object_mut().unwrap().remove("synthetic");
+    assert_eq!(unmarked, plain);
+    let enriched = enricher()
+        .enrich(&event(&marked), at("2026-11-23T18:00:03Z"))
+        .unwrap();
+    assert!(enriched.session.synthetic);
+}
+
+#[test]
 fn the_ip_address_is_in_no_part_of_the_document() {
     for ip in ["203.0.113.77", "2001:db8::77", "not an address"] {
         let json = with_metadata("page_view", &format!(r#"{{"ip_address":"{ip}","x":1}}"#));
@@ -155,6 +172,7 @@ fn it_tells_its_session_what_happened() {
         is_page_view: true,
         referrer: Some("https://search.example/".to_owned()),
         revenue: None,
+        synthetic: false,
     };
     assert_eq!(view, expected);
     let purchase = of("purchase", r#"{"amount":"19.50","referrer":7}"#);

@@ -41,6 +41,8 @@ struct Source<'a> {
     sent_at: Option<String>,
     received_at: String,
     schema_version: Option<i64>,
+    #[serde(default)]
+    synthetic: bool,
     #[serde(borrow)]
     geoip: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -61,6 +63,8 @@ struct Wire<'a> {
     received_at: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     schema_version: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    synthetic: Option<bool>,
     metadata: BTreeMap<Cow<'a, str>, &'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     geoip: Option<&'a RawValue>,
@@ -99,6 +103,7 @@ pub fn restore(document: &str) -> Result<Vec<u8>, RestoreError> {
             .transpose()?,
         received_at: moment("received_at", &source.received_at)?,
         schema_version: source.schema_version,
+        synthetic: source.synthetic.then_some(true),
         metadata,
         geoip: source.geoip,
     };
@@ -131,7 +136,7 @@ mod tests {
         #[test]
         fn restoring_and_enriching_again_gives_the_same_document(
             user in ".{1,20}", url_tail in "[a-z?&=#é ]{0,20}", other in ".{0,20}",
-            sent in any::<bool>(), place in any::<bool>(),
+            sent in any::<bool>(), place in any::<bool>(), synthetic in any::<bool>(),
         ) {
             let mut wire = json!({
                 "event_id": "e", "source": "s", "user_id": user, "session_id": "x", "event_type": "purchase",
@@ -139,8 +144,10 @@ mod tests {
                 "metadata": {"amount": 5, "other": other, "k": [1, {"z": user}], "user_agent": "u", "ip_address": "8.8.8.8"},
             });
             if sent { wire["sent_at"] = json!(1_500); }
+            if synthetic { wire["synthetic"] = json!(true); }
             if place { wire["geoip"] = json!({"country_name": "Peru"}); }
             let first = enrich(&serde_json::to_vec(&wire).unwrap());
+            prop_assert_eq!(first.get("synthetic"), synthetic.then_some(&json!(true)));
             let again = enrich(&restore(&first.to_string()).unwrap());
             prop_assert_eq!(first, again);
         }

@@ -69,6 +69,8 @@ pub struct SessionEvent {
     pub referrer: Option<String>,
     /// What it earned, if it is a conversion.
     pub revenue: Option<f64>,
+    /// Whether no visitor made it: it belongs to no session.
+    pub synthetic: bool,
 }
 
 impl fmt::Debug for SessionEvent {

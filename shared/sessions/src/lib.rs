@@ -71,11 +71,14 @@ impl SessionPolicy {
 }
 
 impl SessionPolicy {
-    /// Whether an event of this time belongs to a session at all: neither
-    /// older than what is remembered nor from another age.
+    /// Whether an event belongs to a session at all: a visitor made it, and it
+    /// is neither older than what is remembered nor from another age.
     #[must_use]
-    pub fn covers(&self, at: Timestamp, now: Timestamp) -> bool {
-        at >= self.horizon(now) && at <= now.saturating_add_millis(MAX_FUTURE_MS)
+    pub fn covers(&self, event: &SessionEvent, now: Timestamp) -> bool {
+        let at = event.at;
+        !event.synthetic
+            && at >= self.horizon(now)
+            && at <= now.saturating_add_millis(MAX_FUTURE_MS)
     }
 
     /// Events from before belong to no session.

@@ -36,7 +36,7 @@ impl SessionState {
             .saturating_add_millis(-policy.inactivity_ms);
         self.sessions.retain(|session| session.end() >= gone);
         for event in events {
-            if policy.covers(event.at, now) && !self.sessions.iter().any(|s| s.has(event.mark)) {
+            if policy.covers(event, now) && !self.sessions.iter().any(|s| s.has(event.mark)) {
                 self.session_for(key, event, policy.inactivity_ms)
                     .add(event);
             }

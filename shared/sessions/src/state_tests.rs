@@ -31,6 +31,7 @@ fn event(mark: u64, minutes: i64) -> SessionEvent {
             .is_multiple_of(4)
             .then(|| format!("https://from.example/{mark}")),
         revenue: mark.is_multiple_of(5).then_some(0.1 * (mark + 1) as f64),
+        synthetic: false,
     }
 }
 
@@ -112,6 +113,22 @@ fn a_pause_longer_than_the_limit_ends_a_session() {
         .collect();
     assert_eq!(gone, [(later.id.as_str(), later.version + 1)]);
     assert!(joined.version > later.version);
+}
+
+#[test]
+fn a_synthetic_event_is_of_no_session() {
+    let mut state = SessionState::default();
+    let synthetic = SessionEvent {
+        synthetic: true,
+        ..event(1, 0)
+    };
+    assert!(!merge(&mut state, std::slice::from_ref(&synthetic)));
+    assert!(state.is_empty());
+    // Nor does it change one that is there.
+    merge(&mut state, &[event(2, 5)]);
+    let before = state.clone();
+    assert!(!merge(&mut state, &[synthetic]));
+    assert_eq!(state, before);
 }
 
 #[test]

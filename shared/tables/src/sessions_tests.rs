@@ -27,6 +27,7 @@ fn state(mark: u64) -> SessionState {
         is_page_view: true,
         referrer: None,
         revenue: None,
+        synthetic: false,
     };
     let mut state = SessionState::default();
     state.merge(&key(0), [&event], &SessionPolicy::DEFAULT, at);

@@ -185,6 +185,159 @@ fn one_that_always_panics_has_no_table() {
     assert_eq!(tally.failures["panics"], tally.counted);
 }
 
+/// Event `n`, made by a monitor.
+fn synthetic(n: u64, amount: &f64) -> Observation<'_> {
+    Observation {
+        synthetic: true,
+        ..event(n, PANE, amount)
+    }
+}
+
+#[test]
+fn synthetic_events_are_shown_to_those_who_ask_for_them_alone() {
+    let all = Registry::new(
+        Registry::builtin()
+            .iter()
+            .cloned()
+            .chain([sums("sums"), Arc::new(TakesAll) as Arc<dyn Aggregator>]),
+    );
+    let (mut visitors, _) = count(&all, 0..100);
+    let names: Vec<&str> = visitors
+        .tables
+        .iter()
+        .map(|(of, _, _)| of.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["page_view", "conversion_funnel", "sums", "takes_all"],
+        "probe takes no room without synthetic events"
+    );
+    let mut accumulator = Accumulator::new(&all, Windowing::default());
+    for n in 0..100 {
+        accumulator.count(&event(n, PANE, &1.0), at(PANE));
+        accumulator.count(&synthetic(1_000 + n, &1.0), at(PANE));
+    }
+    let (mut both, tally) = accumulator.finish();
+    assert_eq!((tally.counted, tally.failures.len()), (200, 0));
+    for name in ["page_view", "conversion_funnel", "sums"] {
+        assert!(
+            bytes_of(&mut both, name) == bytes_of(&mut visitors, name),
+            "{name}"
+        );
+    }
+    for name in ["probe", "takes_all"] {
+        assert!(
+            bytes_of(&mut both, name) != bytes_of(&mut visitors, name),
+            "{name}"
+        );
+    }
+}
+
+/// Counts every event, whoever made it.
+struct TakesAll;
+
+impl Aggregator for TakesAll {
+    fn name(&self) -> &'static str {
+        "takes_all"
+    }
+
+    fn description(&self) -> &'static str {
+        "Tests"
+    }
+
+    fn takes_synthetic(&self) -> bool {
+        true
+    }
+
+    fn count(&self, _: &Observation<'_>, to: &mut Contribution) -> Result<(), AggregatorError> {
+        to.event("all", "");
+        Ok(())
+    }
+
+    fn result(&self, _totals: &Totals) -> Result<Box<RawValue>, AggregatorError> {
+        Err(AggregatorError("not asked for".to_owned()))
+    }
+}
+
+/// What probe says of synthetic events with these ids, each of them twice.
+fn probed(ids: &[String]) -> serde_json::Value {
+    let registry = Registry::builtin();
+    let windowing = Windowing::default();
+    let mut accumulator = Accumulator::new(&registry, windowing);
+    for _ in 0..2 {
+        for (n, id) in (0..).zip(ids) {
+            let event = Observation {
+                event_id: id,
+                ..synthetic(n, &1.0)
+            };
+            accumulator.count(&event, at(PANE));
+        }
+    }
+    let (piece, _) = accumulator.finish();
+    let tables = piece.tables.into_iter().filter(|(of, _, _)| of == "probe");
+    let tables: Vec<Table> = tables.map(|(_, _, table)| table).collect();
+    let mut summary = crate::Summary::default();
+    summary.unite(&tables, 10_000_000);
+    let slot = crate::Slot(*windowing.slots(Pane(PANE)).start());
+    let totals = Totals::of(&[&summary], windowing.window(slot));
+    let result = registry.get("probe").unwrap().result(&totals).unwrap();
+    serde_json::from_str(result.get()).unwrap()
+}
+
+#[test]
+fn probe_lists_the_last_probes_and_counts_the_others() {
+    let owned = |ids: &[&str]| -> Vec<String> { ids.iter().map(|id| (*id).to_owned()).collect() };
+    let long = format!("probe-{}", "9".repeat(59));
+    let ids = owned(&[
+        "probe-1",
+        "load-7",
+        "probe-3",
+        "a-probe-5",
+        &long,
+        "probe-2",
+    ]);
+    assert_eq!(
+        probed(&ids),
+        serde_json::json!({"events": 6, "event_ids": ["probe-3", "probe-2", "probe-1"]})
+    );
+    let none = serde_json::json!({"events": 0, "event_ids": []});
+    assert_eq!(probed(&[]), none);
+    let many: Vec<String> = (0..250).map(|n| format!("probe-{n:03}")).collect();
+    let result = probed(&many);
+    assert_eq!(result["events"], 250);
+    let listed = result["event_ids"].as_array().unwrap();
+    assert_eq!(
+        (listed.len(), &listed[0], &listed[99]),
+        (100, &"probe-249".into(), &"probe-150".into())
+    );
+}
+
+/// A load test must not outgrow a pane: what it takes is what visitors take.
+#[test]
+fn a_load_test_takes_no_more_room_than_its_events() {
+    let memory_of = |prefix: &str| {
+        let registry = Registry::builtin();
+        let mut accumulator = Accumulator::new(&registry, Windowing::default());
+        for n in 0..10_000 {
+            let id = format!("{prefix}-{n}");
+            let event = Observation {
+                event_id: &id,
+                ..synthetic(n, &1.0)
+            };
+            accumulator.count(&event, at(PANE));
+        }
+        let tables = accumulator.finish().0.tables;
+        let bytes: usize = tables
+            .iter()
+            .map(|(_, _, table)| table.memory_bytes())
+            .sum();
+        bytes
+    };
+    let (load, probes) = (memory_of("load"), memory_of("probe"));
+    assert!(load < 20 * 10_000, "{load}");
+    assert!(probes > 4 * load, "the test has both: {load}, {probes}");
+}
+
 #[test]
 fn state_of_aggregators_that_are_no_longer_registered_is_left_out() {
     let before = registry(vec![sums("gone"), sums("first"), sums("second")]);

@@ -1,9 +1,11 @@
 //! Events of a shop for the oracle, and as records of a stream.
 
-use super::definition::{Delivery, Event, Traffic};
+use super::definition::{Delivery, Event, Traffic, event_id};
 use serde_json::{Value, json};
 
 const USERS: u64 = 20_000;
+/// As many are synthetic as a result lists, or fewer.
+const SYNTHETIC_EVERY: u64 = 2_000;
 /// User agents, and the families that uap-core finds in them.
 const BROWSERS: [(&str, &str); 3] = [
     (
@@ -71,6 +73,8 @@ pub(super) fn of_a_shop(count: usize, start_ms: i64) -> Traffic {
             deliveries.push((drawn(n, 12), events.len()));
         }
         events.push(Event {
+            event_id: event_id(events.len()),
+            synthetic: n % SYNTHETIC_EVERY == 1,
             user: user as usize,
             session: session as usize,
             at_ms: start_ms - ago_ms + skew_ms - late_ms,
@@ -106,7 +110,8 @@ pub(super) fn json(traffic: &Traffic, number: usize) -> Value {
         .iter()
         .find(|(name, _)| Some(*name) == event.browser);
     json!({
-        "event_id": format!("event-{number}"),
+        "event_id": event.event_id,
+        "synthetic": event.synthetic,
         "user_id": user(event),
         "session_id": format!("session-{}", event.session),
         "event_type": event.event_type,
