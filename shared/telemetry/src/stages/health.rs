@@ -43,6 +43,8 @@ pub struct Health {
     pub dead_letter_queue_depth: Level,
     /// Events in on-failure objects of the last period.
     pub dead_letters: Level,
+    /// Those of enrich's mapping: they have no other outcome.
+    pub given_up: Level,
     /// Events that the ledger misses.
     pub ledger_residue: Level,
     /// Events that one period of lag more or less would change.
