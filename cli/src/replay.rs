@@ -10,6 +10,7 @@
 mod command;
 mod driver;
 mod letters;
+mod metric;
 mod progress;
 mod put;
 mod queue;
@@ -17,6 +18,7 @@ mod summary;
 mod target;
 
 pub use command::{Args, execute};
+pub use metric::Replayed;
 pub use progress::ProgressError;
 pub use queue::{QueueError, ReplayQueue};
 pub use summary::{Counts, Failure, Summary};
@@ -150,6 +152,8 @@ pub struct Clients {
     pub queue: ReplayQueue,
     /// The dead-letter bucket.
     pub store: DeadLetterStore,
+    /// What the stack's ledger is told.
+    pub metric: Replayed,
 }
 
 /// Why a replay could not begin or go on. What single letters lack is in the
@@ -187,7 +191,9 @@ pub async fn run(
         _ => None,
     };
     let mut replay = Replay::new(options, clients, watch, progress);
-    replay.all().await?;
+    let done = replay.all().await;
+    replay.tell().await;
+    done?;
     let (summary, progress) = replay.into_parts();
     if let Some(progress) = progress.filter(|_| summary.stopped.is_none()) {
         progress.finish()?;

@@ -28,6 +28,9 @@ struct State {
     budget: Option<usize>,
     /// Whether the queue refuses to delete.
     keeps: bool,
+    /// Whether CloudWatch refuses metrics; what it took otherwise.
+    mute: bool,
+    metrics: Vec<Vec<u8>>,
     gets: usize,
 }
 
@@ -37,6 +40,9 @@ struct FakeCloud(Arc<Mutex<State>>);
 impl Respond for FakeCloud {
     fn respond(&self, request: &Request) -> ResponseTemplate {
         let mut state = self.0.lock().unwrap();
+        if request.url.path().ends_with("/operation/PutMetricData") {
+            return state.put_metric_data(request);
+        }
         let Some(target) = request.headers.get("x-amz-target") else {
             return state.s3(request);
         };
@@ -84,6 +90,14 @@ impl State {
         }
         ResponseTemplate::new(200)
             .set_body_json(json!({"FailedRecordCount": 0, "Records": answers}))
+    }
+
+    fn put_metric_data(&mut self, request: &Request) -> ResponseTemplate {
+        let answer = ResponseTemplate::new(if self.mute { 403 } else { 200 });
+        self.metrics.push(request.body.clone());
+        answer
+            .insert_header("smithy-protocol", "rpc-v2-cbor")
+            .set_body_raw(vec![0xa0], "application/cbor")
     }
 
     fn receive(&mut self) -> ResponseTemplate {
@@ -159,11 +173,17 @@ impl Fixture {
         }
         let kinesis = aws_sdk_kinesis::Client::from_conf(config!(aws_sdk_kinesis).build());
         let sqs = aws_sdk_sqs::Client::from_conf(config!(aws_sdk_sqs).build());
+        let cloudwatch = aws_sdk_cloudwatch::Client::from_conf(
+            config!(aws_sdk_cloudwatch)
+                .disable_request_compression(true)
+                .build(),
+        );
         let s3 = aws_sdk_s3::Client::from_conf(config!(aws_sdk_s3).force_path_style(true).build());
         let clients = Clients {
             stream: Stream::new(kinesis, "events"),
             queue: ReplayQueue::new(sqs, format!("{uri}/queue")),
             store: DeadLetterStore::new(s3, "bucket"),
+            metric: Replayed::new(cloudwatch, "freshet"),
         };
         Self {
             cloud,
@@ -472,4 +492,51 @@ async fn what_cannot_be_replayed_is_named_and_holds_nothing_else() {
     );
     assert!(!summary.to_string().contains("203.0.113.7"));
     assert_eq!(fixture.state(|state| state.messages.len()), 2);
+}
+
+/// Whether CloudWatch was sent this number, as CBOR has it.
+fn holds(metric: &[u8], value: f64) -> bool {
+    let mut number = vec![0xfb];
+    number.extend(value.to_be_bytes());
+    let has = |part: &[u8]| metric.windows(part.len()).any(|window| window == part);
+    ["Freshet", "Replayed", "Stack", "freshet", "Stage", "replay", "Count"]
+        .iter()
+        .all(|text| has(text.as_bytes()))
+        && has(&number)
+}
+
+#[tokio::test]
+async fn the_ledger_is_told_of_what_was_put() {
+    let fixture = Fixture::with_each_kind().await;
+    let dry_run = Options {
+        dry_run: true,
+        ..quick()
+    };
+    fixture.run(&dry_run).await;
+    assert!(fixture.state(|state| state.metrics.is_empty()));
+    let summary = fixture.run(&quick()).await;
+    assert_eq!((summary.total().replayed, summary.untold), (7, 0));
+    let metrics = fixture.state(|state| std::mem::take(&mut state.metrics));
+    assert!(metrics.len() == 1 && holds(&metrics[0], 7.0));
+    // Somebody else's event counts by its outcome, and not here.
+    let mut foreign = wire_event("x-1");
+    foreign["source"] = json!("stream");
+    let mut packer = freshet_events::wire::Packer::new();
+    packer.push(foreign.to_string().as_bytes());
+    fixture.state(|state| state.objects.clear());
+    fixture.object("aws/lambda/b", on_failure_of(vec![packer.finish()]));
+    assert_eq!(fixture.run(&quick()).await.total().replayed, 1);
+    assert!(fixture.state(|state| state.metrics.is_empty()));
+}
+
+#[tokio::test]
+async fn a_metric_that_cannot_be_published_is_told_and_holds_nothing() {
+    let fixture = Fixture::with_each_kind().await;
+    fixture.state(|state| state.mute = true);
+    let summary = fixture.run(&quick()).await;
+    assert!(summary.is_complete(), "the events are replayed");
+    assert_eq!((summary.total().replayed, summary.untold), (7, 7));
+    let text = summary.to_string();
+    assert!(text.contains("7 replayed events are not in the metric Replayed"), "{text}");
+    assert!(text.contains("LedgerResidue"), "{text}");
 }

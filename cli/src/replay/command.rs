@@ -173,6 +173,7 @@ mod tests {
 
     fn options(line: &[&str]) -> Options {
         let target = Target {
+            stack: "freshet".into(),
             stream: "s".into(),
             dead_letter_queue_url: "q".into(),
             dead_letter_bucket: "bucket".into(),

@@ -1,6 +1,7 @@
 //! The way of each letter: read, put, and only then deleted or noted as done.
 
 use super::letters::{self, Item, ReplayableEvent};
+use super::metric::Untold;
 use super::progress::Progress;
 use super::put::{self, Fate};
 use super::{Clients, Kind, Options, ReplayError, Summary};
@@ -53,6 +54,7 @@ pub(super) struct Replay<'a> {
     /// and not what prevents duplicates, so it may forget.
     sent: HashSet<DocumentId>,
     next_put: Instant,
+    untold: Untold,
 }
 
 impl<'a> Replay<'a> {
@@ -73,6 +75,7 @@ impl<'a> Replay<'a> {
             packer: Packer::new(),
             sent: HashSet::new(),
             next_put: Instant::now(),
+            untold: Untold::new(),
         }
     }
 
@@ -105,6 +108,11 @@ impl<'a> Replay<'a> {
             self.queue().await?;
         }
         self.objects(&objects).await
+    }
+
+    /// Tells the ledger the rest of what was put.
+    pub(super) async fn tell(&mut self) {
+        self.summary.untold = self.untold.tell(&self.clients.metric).await;
     }
 
     async fn queue(&mut self) -> Result<(), ReplayError> {
@@ -254,12 +262,15 @@ impl<'a> Replay<'a> {
                 let stream = &self.clients.stream;
                 put::put(stream, &mut self.packer, events, self.options.patience).await
             };
+            let mut told = 0;
             for ((origin, event), fate) in origins.iter().zip(events).zip(fates) {
                 whole &= fate == Fate::Held;
                 match fate {
                     Fate::Held => {
                         self.summary.counts(kind, &origin.code).replayed += 1;
                         self.remember(event.id);
+                        // Those of other producers count in the ledger by their outcome alone.
+                        told += usize::from(event.by_collect);
                     }
                     Fate::TooLarge => {
                         self.summary.fail(
@@ -276,6 +287,7 @@ impl<'a> Replay<'a> {
                     }
                 }
             }
+            self.untold.note(told, &self.clients.metric).await;
         }
         whole
     }

@@ -7,7 +7,7 @@ use freshet_deadletters::on_failure;
 use freshet_deadletters::queue_message::QueueMessage;
 use freshet_enrichment::restore::restore;
 use freshet_events::wire::{Contents, Position, Record};
-use freshet_events::{Code, DocumentId, Event, Rejection, Stage, Timestamp};
+use freshet_events::{Code, DocumentId, Event, Rejection, SOURCE_STREAM, Stage, Timestamp};
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -37,6 +37,8 @@ pub(super) struct ReplayableEvent {
     pub(super) user_id: String,
     /// Its wire JSON.
     pub(super) json: Vec<u8>,
+    /// Whether collect accepted it once, and not another producer put it.
+    pub(super) by_collect: bool,
 }
 
 impl std::fmt::Debug for ReplayableEvent {
@@ -233,6 +235,7 @@ fn replayable(event: &Event<'_>, wire: Option<&str>) -> Result<ReplayableEvent, 
     Ok(ReplayableEvent {
         id: event.document_id(),
         user_id: user_id.to_owned(),
+        by_collect: event.source() != SOURCE_STREAM,
         json: wire.map_or_else(|| event.to_wire(), |json| json.as_bytes().to_vec()),
     })
 }

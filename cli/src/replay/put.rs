@@ -129,6 +129,7 @@ mod tests {
             id: DocumentId::new("s", "e"),
             user_id: format!("user-{user}"),
             json: format!("\"{}\"", "x".repeat(bytes)).into_bytes(),
+            by_collect: true,
         }
     }
 

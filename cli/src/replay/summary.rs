@@ -77,6 +77,9 @@ pub struct Summary {
     /// Messages that are replayed but could not be deleted: they come again,
     /// and change nothing.
     pub undeleted: usize,
+    /// Replayed events that the metric `Replayed` does not have: it could not
+    /// be published.
+    pub untold: usize,
     /// Whether the queue holds more than one replay can look at.
     pub queue_cut: bool,
 }
@@ -92,6 +95,7 @@ impl Summary {
             objects_done_before: 0,
             notices: 0,
             undeleted: 0,
+            untold: 0,
             queue_cut: false,
         }
     }
@@ -228,6 +232,14 @@ impl Summary {
         if self.undeleted > 0 {
             let messages = self.undeleted;
             writeln!(f, "\n{messages} replayed messages are still in the queue")?;
+        }
+        if self.untold > 0 {
+            let events = self.untold;
+            writeln!(
+                f,
+                "\nwarning: {events} replayed events are not in the metric Replayed, which could not be published. For the next hour the ledger \
+                 (LedgerResidue) shows {events} events less than it should: as many that were lost would not be noticed"
+            )?;
         }
         if self.queue_cut {
             writeln!(

@@ -1,6 +1,6 @@
 //! Which stream, queue and bucket: of the local stack, or of a deployed one.
 
-use super::{Clients, ReplayQueue};
+use super::{Clients, Replayed, ReplayQueue};
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{Region, SdkConfig};
@@ -55,6 +55,8 @@ pub enum TargetError {
 /// Where the dead letters of a stack are, and where they go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
+    /// The stack's name: a dimension of its metrics.
+    pub stack: String,
     /// The stream's name.
     pub stream: String,
     /// The collector's dead-letter queue.
@@ -68,6 +70,7 @@ pub struct Target {
 struct Endpoints {
     aws_endpoint: String,
     region: String,
+    stack: String,
     stream: String,
     dead_letter_queue_url: String,
     dead_letter_bucket: String,
@@ -97,6 +100,7 @@ impl Target {
             .load()
             .await;
         let target = Self {
+            stack: endpoints.stack,
             stream: endpoints.stream,
             dead_letter_queue_url: endpoints.dead_letter_queue_url,
             dead_letter_bucket: endpoints.dead_letter_bucket,
@@ -124,6 +128,7 @@ impl Target {
             })
         };
         Ok(Self {
+            stack: stack.to_owned(),
             stream: output("StreamName")?,
             dead_letter_queue_url: output("DeadLetterQueueUrl")?,
             dead_letter_bucket: output("DeadLetterBucketName")?,
@@ -152,6 +157,7 @@ impl Target {
         Clients {
             stream: Stream::new(aws_sdk_kinesis::Client::from_conf(kinesis), &self.stream),
             queue: ReplayQueue::new(aws_sdk_sqs::Client::new(&aws), &self.dead_letter_queue_url),
+            metric: Replayed::new(aws_sdk_cloudwatch::Client::new(&aws), &self.stack),
             store: DeadLetterStore::new(
                 aws_sdk_s3::Client::from_conf(s3),
                 &self.dead_letter_bucket,
@@ -179,7 +185,7 @@ mod tests {
     async fn reads_the_endpoints_of_a_local_stack() {
         let state = std::env::temp_dir().join(format!("freshet-target-{}", std::process::id()));
         std::fs::create_dir_all(&state).unwrap();
-        let endpoints = r#"{"aws_endpoint":"http://127.0.0.1:1","region":"eu-west-1","stream":"s","dead_letter_queue_url":"q","dead_letter_bucket":"b","write_alias":"w"}"#;
+        let endpoints = r#"{"aws_endpoint":"http://127.0.0.1:1","region":"eu-west-1","stack":"freshet","stream":"s","dead_letter_queue_url":"q","dead_letter_bucket":"b","write_alias":"w"}"#;
         std::fs::write(state.join("endpoints.json"), endpoints).unwrap();
         let (target, config) = Target::local(&state).await.unwrap();
         assert_eq!(

@@ -45,7 +45,7 @@ pub(crate) async fn provision(
     let alias = &settings.alias;
     let roles = [
         ("freshet_enrich", of_enrich(alias), enrich.as_slice()),
-        ("freshet_health", of_health(), health.as_slice()),
+        ("freshet_health", of_health(alias), health.as_slice()),
         ("freshet_analyst", of_analysts(alias), analysts.as_slice()),
     ];
     for (name, role, arns) in roles {
@@ -83,10 +83,14 @@ fn of_enrich(alias: &str) -> Value {
     })
 }
 
-fn of_health() -> Value {
+/// Reads how the cluster is, and searches for its own probes.
+fn of_health(alias: &str) -> Value {
     json!({
         "cluster_permissions": ["cluster:monitor/*"],
-        "index_permissions": [{"index_patterns": ["*"], "allowed_actions": ["indices:monitor/*"]}],
+        "index_permissions": [
+            {"index_patterns": ["*"], "allowed_actions": ["indices:monitor/*"]},
+            {"index_patterns": [format!("{alias}*")], "allowed_actions": ["indices:data/read/search"]},
+        ],
     })
 }
 

@@ -188,7 +188,7 @@ async fn a_conflict_is_compared_anew() {
     let outcome = put_role(
         &Cluster::new(&search, false),
         "freshet_health",
-        &of_health(),
+        &of_health("clickstream"),
     )
     .await;
     assert_eq!(outcome.unwrap(), Outcome::Created);

@@ -14,4 +14,4 @@ pub mod on_failure;
 pub mod queue_message;
 mod store;
 
-pub use store::{DeadLetterStore, StoreError, StoredObject};
+pub use store::{DeadLetterStore, Listing, StoreError, StoredObject};

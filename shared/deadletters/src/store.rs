@@ -6,6 +6,7 @@ use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Error;
 use aws_sdk_s3::operation::put_object::PutObjectError;
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::Object;
 use thiserror::Error;
 
 /// Why the bucket could not be used. All of these may pass with time.
@@ -32,6 +33,15 @@ pub struct StoredObject {
     pub key: String,
     /// When it was last written, in milliseconds since the epoch.
     pub modified_ms: i64,
+}
+
+/// Some of the objects under a prefix.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// In the order of their keys.
+    pub objects: Vec<StoredObject>,
+    /// Whether there are more behind them.
+    pub more: bool,
 }
 
 /// Stores and finds dead letters. Encryption and expiry are the bucket's own.
@@ -101,21 +111,50 @@ impl DeadLetterStore {
             .send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| StoreError::List(Box::new(error)))?;
-            objects.extend(
-                page.contents
-                    .unwrap_or_default()
-                    .into_iter()
-                    .filter_map(|object| {
-                        let modified_ms = object
-                            .last_modified
-                            .and_then(|time| time.to_millis().ok())
-                            .unwrap_or(0);
-                        object.key.map(|key| StoredObject { key, modified_ms })
-                    }),
-            );
+            objects.extend(page.contents.unwrap_or_default().into_iter().filter_map(stored));
         }
         Ok(objects)
     }
+
+    /// The first objects under a prefix whose keys come after `after`, as many
+    /// as one request gives (1,000).
+    ///
+    /// # Errors
+    /// [`StoreError::List`].
+    pub async fn list_after(&self, prefix: &str, after: &str) -> Result<Listing, StoreError> {
+        let request = self.s3.list_objects_v2().bucket(&self.bucket).prefix(prefix);
+        let request = match after {
+            "" => request,
+            after => request.start_after(after),
+        };
+        let page = request.send().await;
+        let page = page.map_err(|error| StoreError::List(Box::new(error)))?;
+        Ok(Listing {
+            more: page.is_truncated().unwrap_or(false),
+            objects: page.contents.unwrap_or_default().into_iter().filter_map(stored).collect(),
+        })
+    }
+
+    /// The folders right under a prefix that ends with a slash, at most 1,000
+    /// of them; each ends with one too.
+    ///
+    /// # Errors
+    /// [`StoreError::List`].
+    pub async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let request = self.s3.list_objects_v2().bucket(&self.bucket).prefix(prefix);
+        let page = request.delimiter("/").send().await;
+        let page = page.map_err(|error| StoreError::List(Box::new(error)))?;
+        let folders = page.common_prefixes.unwrap_or_default().into_iter();
+        Ok(folders.filter_map(|folder| folder.prefix).collect())
+    }
+}
+
+fn stored(object: Object) -> Option<StoredObject> {
+    let modified = object.last_modified.and_then(|time| time.to_millis().ok());
+    Some(StoredObject {
+        key: object.key?,
+        modified_ms: modified.unwrap_or(0),
+    })
 }
 
 #[cfg(test)]
@@ -185,6 +224,29 @@ mod tests {
             store(&server).list("rejected/").await.unwrap(),
             [stored("rejected/a"), stored("rejected/b")]
         );
+    }
+
+    #[tokio::test]
+    async fn lists_a_page_after_a_key_and_the_folders() {
+        let server = MockServer::start().await;
+        let list = || Mock::given(method("GET")).and(query_param("prefix", "aws/lambda/"));
+        let page = listing(&["aws/lambda/b"], Some("t"));
+        list()
+            .and(query_param("start-after", "aws/lambda/a"))
+            .respond_with(ResponseTemplate::new(200).set_body_string(page))
+            .mount(&server)
+            .await;
+        let folders = "<ListBucketResult><CommonPrefixes><Prefix>aws/lambda/m/</Prefix></CommonPrefixes></ListBucketResult>";
+        list()
+            .and(query_param("delimiter", "/"))
+            .respond_with(ResponseTemplate::new(200).set_body_string(folders))
+            .mount(&server)
+            .await;
+        let store = store(&server);
+        let listing = store.list_after("aws/lambda/", "aws/lambda/a").await.unwrap();
+        assert!(listing.more);
+        assert_eq!(listing.objects[0].key, "aws/lambda/b");
+        assert_eq!(store.folders("aws/lambda/").await.unwrap(), ["aws/lambda/m/"]);
     }
 
     #[tokio::test]

@@ -1,12 +1,13 @@
 //! One request to OpenSearch.
 
+use crate::times::{Operation, RequestOutcome, RequestTime, Times};
 use bytes::Bytes;
 use opensearch::OpenSearch;
 use opensearch::auth::Credentials;
 pub use opensearch::http::Method;
 use opensearch::http::headers::{HeaderMap, HeaderName, HeaderValue};
 use opensearch::http::transport::{SingleNodeConnectionPool, TransportBuilder};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 use url::Url;
 
@@ -78,6 +79,7 @@ impl SearchError {
 #[derive(Clone, Debug)]
 pub struct Search {
     client: OpenSearch,
+    times: Times,
 }
 
 impl Search {
@@ -105,6 +107,7 @@ impl Search {
             .map_err(|error| SearchError::Setup(error.to_string()))?;
         Ok(Self {
             client: OpenSearch::new(transport),
+            times: Times::default(),
         })
     }
 
@@ -142,6 +145,32 @@ impl Search {
                 .map_err(|_| SearchError::Setup(format!("{name} cannot have this value")))?;
             sent.insert(HeaderName::from_static(name), value);
         }
+        let operation = Operation::of(&method, path);
+        let sent_at = Instant::now();
+        let answer = self.answer(method, path, sent, body, timeout).await;
+        self.times.add(RequestTime {
+            operation,
+            outcome: RequestOutcome::of(&answer),
+            took: sent_at.elapsed(),
+        });
+        answer
+    }
+
+    /// The requests of this and of its clones since they were last taken: a
+    /// thousand at most, the first ones.
+    #[must_use]
+    pub fn take_times(&self) -> Vec<RequestTime> {
+        self.times.take()
+    }
+
+    async fn answer(
+        &self,
+        method: Method,
+        path: &str,
+        sent: HeaderMap,
+        body: Option<Bytes>,
+        timeout: Duration,
+    ) -> Result<Bytes, SearchError> {
         let transport = self.client.transport();
         let request = transport.send(method, path, sent, None::<&()>, body, Some(timeout));
         let response = request.await.map_err(SearchError::Unreachable)?;

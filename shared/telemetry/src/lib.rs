@@ -1,10 +1,22 @@
-//! Adapter: structured logs, and counts as metrics. One JSON object a line on
-//! standard output, which is where Lambda collects them; inside an invocation
-//! its `span` holds the `requestId`.
+//! Adapter: structured logs and metrics. One JSON object a line on standard
+//! output, which is where Lambda collects them; inside an invocation a log
+//! line's `span` holds the `requestId`.
+//!
+//! [`Metrics`] writes one line an invocation, in embedded metric format;
+//! [`stages`] has what each stage measures.
 //!
 //! Nothing that identifies a visitor is ever logged: no user id, no IP
 //! address, no payload. A panic is logged by its place alone, since its
 //! message may quote what was being handled.
+
+mod latency;
+mod metrics;
+pub mod stages;
+mod values;
+
+pub use latency::Latency;
+pub use metrics::{Line, Metrics, NAMESPACE, Written};
+pub use values::{ByWord, Bytes, Count, Family, Gauge, Level, Millis, Note, Percent, Sum, Word};
 
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
@@ -47,31 +59,6 @@ pub fn init(level: &str) {
             .unwrap_or_default();
         tracing::error!(place, "panicked");
     }));
-}
-
-/// Counts something as a CloudWatch metric of the namespace `Freshet`: a line
-/// in embedded metric format, which Lambda's log becomes a metric from. Its one
-/// dimension is the function's name.
-pub fn count(metric: &str, value: usize) {
-    let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let timestamp_ms = now.map_or(0, |since| since.as_millis());
-    println!("{}", embedded(metric, value, &function, timestamp_ms));
-}
-
-fn embedded(metric: &str, value: usize, function: &str, timestamp_ms: u128) -> serde_json::Value {
-    serde_json::json!({
-        "_aws": {
-            "Timestamp": u64::try_from(timestamp_ms).unwrap_or(0),
-            "CloudWatchMetrics": [{
-                "Namespace": "Freshet",
-                "Dimensions": [["FunctionName"]],
-                "Metrics": [{"Name": metric, "Unit": "Count"}],
-            }],
-        },
-        "FunctionName": function,
-        metric: value,
-    })
 }
 
 fn subscriber<W>(level: &str, writer: W) -> impl Subscriber + Send + Sync + use<W>
@@ -153,16 +140,6 @@ mod tests {
             assert_eq!(lines[0]["received"], 3);
             assert_eq!(lines[0]["span"]["requestId"], "r-1", "{level}");
         }
-    }
-
-    #[test]
-    fn a_count_is_a_line_that_cloudwatch_reads() {
-        let line = embedded("EventsWithoutSession", 7, "f", 1_795_456_800_000);
-        let directive = &line["_aws"]["CloudWatchMetrics"][0];
-        let metric = directive["Metrics"][0]["Name"].as_str().unwrap();
-        let dimension = directive["Dimensions"][0][0].as_str().unwrap();
-        assert_eq!((&line[metric], &line[dimension]), (&7.into(), &"f".into()));
-        assert_eq!(line["_aws"]["Timestamp"], 1_795_456_800_000_u64);
     }
 
     #[test]
