@@ -54,6 +54,19 @@ pub struct Mapping {
     pub lanes: f64,
 }
 
+/// From which level on functions log. The line of metrics is written at each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// What is broken.
+    Error,
+    /// And what is odd.
+    Warn,
+    /// And what happens once in a while.
+    Info,
+    /// And each step.
+    Debug,
+}
+
 /// An OpenSearch domain that is paid for with the stack.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Domain {
@@ -96,8 +109,8 @@ pub struct Deployment {
     pub future_minutes: f64,
     /// Seconds that an aggregation may be old while events wait.
     pub publish_interval_s: f64,
-    /// Whether functions log at `debug`.
-    pub debug_logs: bool,
+    /// From which level on functions log.
+    pub log_level: LogLevel,
     /// Whether Lambda writes START, END and REPORT.
     pub platform_logs: bool,
     /// Whether the API writes a line for each request.
@@ -165,7 +178,12 @@ impl Deployment {
         let given = secrets
             .iter()
             .filter(|name| values.get(**name).is_some_and(|value| !value.is_empty()));
-        let level = read.word("LogLevel", &["error", "warn", "info", "debug", "trace"])?;
+        let log_level = match read.word("LogLevel", &["error", "warn", "info", "debug", "trace"])? {
+            "error" => LogLevel::Error,
+            "warn" => LogLevel::Warn,
+            "info" => LogLevel::Info,
+            _ => LogLevel::Debug,
+        };
         let logging = template.resource("CollectFunction");
         let quiet = logging.and_then(|function| function.text("/LoggingConfig/SystemLogLevel"));
         let count = |kind| template.count(kind, nested);
@@ -184,7 +202,7 @@ impl Deployment {
             window_minutes: read.number("WindowMinutes", 1.0)?,
             future_minutes: read.number("FutureMinutes", 0.0)?,
             publish_interval_s: read.number("PublishIntervalSeconds", 1.0)?,
-            debug_logs: matches!(level, "debug" | "trace"),
+            log_level,
             platform_logs: quiet.is_none_or(|level| level != "WARN"),
             access_log: template
                 .resource("ApiStage")

@@ -1,7 +1,7 @@
 //! What a stack uses in a month.
 
 use crate::bill::{Component, Metered};
-use crate::deployment::{Deployment, Mapping, Stream};
+use crate::deployment::{Deployment, LogLevel, Mapping, Stream};
 use crate::measured;
 use crate::traffic::Traffic;
 use crate::{GB, HOURS, SECONDS};
@@ -322,7 +322,7 @@ fn watching(traffic: &Traffic, deployment: &Deployment, rates: &Rates) -> Vec<Me
             letters * measured::DEAD_LETTER_BYTES / GB,
         ),
     ]);
-    metered.extend(logs(deployment, rates));
+    metered.extend(logs(traffic, deployment, rates));
     let line = |what, key, amount| Metered::new(Component::Metrics, what, key, amount);
     metered.extend([
         line("custom metrics", "metrics.custom_month", measured::METRICS),
@@ -361,22 +361,28 @@ fn watching(traffic: &Traffic, deployment: &Deployment, rates: &Rates) -> Vec<Me
     metered
 }
 
-fn logs(deployment: &Deployment, rates: &Rates) -> [Metered; 3] {
+fn logs(traffic: &Traffic, deployment: &Deployment, rates: &Rates) -> [Metered; 3] {
     let platform = if deployment.platform_logs {
         measured::PLATFORM_LOG_BYTES
     } else {
         0.0
     };
-    let debug = if deployment.debug_logs {
+    let debug = if deployment.log_level >= LogLevel::Debug {
         measured::DEBUG_LOG_BYTES
     } else {
         0.0
     };
     let aggregate = rates.aggregate + rates.aggregate.min(rates.shards / 60.0);
+    let latencies = |invocations: f64| {
+        let events = traffic.events_per_second / invocations;
+        measured::LATENCY_LOG_BYTES * events.min(measured::LATENCIES)
+    };
+    let of_enrich = measured::ENRICH_LOG_BYTES + latencies(rates.enrich);
+    let of_aggregate = measured::AGGREGATE_LOG_BYTES + latencies(aggregate);
     let functions = [
         (rates.collect, measured::COLLECT_LOG_BYTES),
-        (rates.enrich, measured::ENRICH_LOG_BYTES),
-        (aggregate, measured::AGGREGATE_LOG_BYTES),
+        (rates.enrich, of_enrich),
+        (aggregate, of_aggregate),
         (rates.query, measured::QUERY_LOG_BYTES),
         (rates.health, measured::HEALTH_LOG_BYTES),
     ];

@@ -16,7 +16,7 @@ mod traffic;
 mod what_if;
 
 pub use bill::{Bill, Component, Line, Metered, Rate};
-pub use deployment::{Deployment, DeploymentError, Domain, Mapping, Stream};
+pub use deployment::{Deployment, DeploymentError, Domain, LogLevel, Mapping, Stream};
 pub use estimate::{estimate, stream_of};
 pub use prices::{InstanceType, Price, PriceError, PriceList};
 pub use sizing::{Shortfall, fewest_shards, shortfalls, smallest_domain};

@@ -107,7 +107,7 @@ pub fn shortfalls(
                 what: "shards",
                 has: f64::from(shards),
                 needs: f64::from(needs),
-                advice: "for the peak: raise ShardCount, or send more events a request",
+                advice: "raise ShardCount, or send more events a request",
             });
         }
     }
@@ -120,7 +120,7 @@ pub fn shortfalls(
                 what: "GB of index",
                 has,
                 needs,
-                advice: "raise OpenSearchVolumeGb or OpenSearchInstanceCount, or keep events for a shorter time",
+                advice: "raise OpenSearchVolumeGb, or keep events less long",
             });
         }
         let has = f64::from(domain.nodes) * f64::from(instance.vcpu);
@@ -130,7 +130,7 @@ pub fn shortfalls(
                 what: "cores of OpenSearch",
                 has,
                 needs,
-                advice: "for the peak: raise OpenSearchInstanceType or OpenSearchInstanceCount",
+                advice: "raise OpenSearchInstanceType or OpenSearchInstanceCount",
             });
         }
     }

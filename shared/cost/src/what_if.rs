@@ -1,7 +1,7 @@
 //! The same stack with one thing changed.
 
 use crate::bill::Bill;
-use crate::deployment::{Deployment, Stream};
+use crate::deployment::{Deployment, LogLevel, Stream};
 use crate::estimate::{estimate, stream_of};
 use crate::prices::{PriceError, PriceList};
 use crate::sizing::{fewest_shards, smallest_domain};
@@ -81,12 +81,13 @@ pub fn what_ifs(
             },
         );
     }
-    add("LogLevel debug", &|_, deployment| {
-        deployment.debug_logs = true;
-    });
-    add("LogLevel info or warn", &|_, deployment| {
-        deployment.debug_logs = false;
-    });
+    for (name, level) in [
+        ("LogLevel warn", LogLevel::Warn),
+        ("LogLevel info", LogLevel::Info),
+        ("LogLevel debug", LogLevel::Debug),
+    ] {
+        add(name, &|_, deployment| deployment.log_level = level);
+    }
     add("without START, END, REPORT in logs", &|_, deployment| {
         deployment.platform_logs = false;
     });

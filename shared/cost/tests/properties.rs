@@ -1,8 +1,9 @@
 //! What holds of every bill.
+#![allow(clippy::unwrap_used)]
 
 use freshet_cost::{
-    Bill, Deployment, PriceList, Stream, Template, Traffic, break_even, estimate, fewest_shards,
-    shortfalls, smallest_domain, stream_of, what_ifs,
+    Bill, Deployment, LogLevel, PriceList, Stream, Template, Traffic, break_even, estimate,
+    fewest_shards, shortfalls, smallest_domain, stream_of, what_ifs,
 };
 use proptest::prelude::*;
 use std::sync::LazyLock;
@@ -37,7 +38,9 @@ fn any_stack() -> impl Strategy<Value = Deployment> {
             stack.stream = stream;
             stack.sessions = is[0];
             stack.health = is[1];
-            stack.debug_logs = is[2];
+            if is[2] {
+                stack.log_level = LogLevel::Debug;
+            }
             stack.platform_logs = is[3];
             stack.access_log = is[4];
             if is[5] {
@@ -119,7 +122,7 @@ proptest! {
         let mut bare = stack.clone();
         bare.sessions = false;
         bare.health = false;
-        bare.debug_logs = false;
+        bare.log_level = LogLevel::Warn;
         bare.platform_logs = false;
         bare.access_log = false;
         prop_assert!(bill(&traffic, &bare).total() <= bill(&traffic, &stack).total() * (1.0 + 1e-9));

@@ -1,6 +1,7 @@
 //! What is read of the real template and its stages.
+#![allow(clippy::unwrap_used)]
 
-use freshet_cost::{Deployment, Stream, Template, parameters_of_stage};
+use freshet_cost::{Deployment, LogLevel, Stream, Template, parameters_of_stage};
 use std::path::PathBuf;
 
 fn read(file: &str) -> String {
@@ -51,7 +52,7 @@ fn parameters_change_what_is_paid_for() {
     assert_eq!(stack.stream, Stream::OnDemand);
     assert_eq!(stack.domain, None);
     assert_eq!(stack.secrets, 1, "the write keys");
-    assert!(stack.debug_logs);
+    assert_eq!(stack.log_level, LogLevel::Debug);
     let warm = deployment(&[("StorageTiers", "ultrawarm_cold")]);
     assert!(warm.domain.is_some_and(|domain| domain.warm));
 }
