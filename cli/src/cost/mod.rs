@@ -1,6 +1,7 @@
 //! `freshet cost`: dollars a month and a million events, before a deployment
 //! from its template, and after it from what CloudWatch has counted.
 
+mod account;
 mod deployed;
 mod plan;
 mod report;

@@ -117,6 +117,8 @@ pub struct Deployment {
     pub access_log: bool,
     /// How long logs are kept.
     pub log_days: f64,
+    /// Whether functions send traces to X-Ray.
+    pub tracing: bool,
     /// Whether health runs.
     pub health: bool,
     /// Alarms.
@@ -208,6 +210,7 @@ impl Deployment {
                 .resource("ApiStage")
                 .is_some_and(|stage| stage.has("/AccessLogSettings")),
             log_days: read.number("LogDays", 1.0)?,
+            tracing: values.get("Tracing").is_some_and(|mode| mode == "Active"),
             health: memory_mb.contains_key("health"),
             memory_mb,
             alarms: count("AWS::CloudWatch::Alarm"),

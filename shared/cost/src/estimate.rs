@@ -336,6 +336,7 @@ fn watching(traffic: &Traffic, deployment: &Deployment, rates: &Rates) -> Vec<Me
             "alarms.composite_month",
             f64::from(deployment.composite_alarms),
         ),
+        line("traces", "xray.trace", traces(deployment, rates) * SECONDS),
         line(
             "dashboards",
             "dashboards.month",
@@ -359,6 +360,22 @@ fn watching(traffic: &Traffic, deployment: &Deployment, rates: &Rates) -> Vec<Me
         ),
     ]);
     metered
+}
+
+/// Traces a second: of each function the first, and a twentieth of the others.
+fn traces(deployment: &Deployment, rates: &Rates) -> f64 {
+    if !deployment.tracing {
+        return 0.0;
+    }
+    let functions = [
+        rates.collect,
+        rates.enrich,
+        rates.aggregate,
+        rates.query,
+        rates.health,
+    ];
+    let sampled = |rate: &f64| rate.min(1.0) + (rate - 1.0).max(0.0) * 0.05;
+    functions.iter().map(sampled).sum()
 }
 
 fn logs(traffic: &Traffic, deployment: &Deployment, rates: &Rates) -> [Metered; 3] {

@@ -94,6 +94,9 @@ pub fn what_ifs(
     add("without the API's access log", &|_, deployment| {
         deployment.access_log = false;
     });
+    add("with traces", &|_, deployment| {
+        deployment.tracing = true;
+    });
     add("without health", &|_, deployment| deployment.health = false);
     if deployment.domain.is_some() {
         for days in [deployment.index_days, 7.0] {

@@ -28,7 +28,7 @@ fn any_stack() -> impl Strategy<Value = Deployment> {
     ];
     (
         stream,
-        any::<[bool; 6]>(),
+        any::<[bool; 7]>(),
         1.0..20.0_f64,
         0.0..60.0_f64,
         24.0..168.0_f64,
@@ -43,6 +43,7 @@ fn any_stack() -> impl Strategy<Value = Deployment> {
             }
             stack.platform_logs = is[3];
             stack.access_log = is[4];
+            stack.tracing = is[6];
             if is[5] {
                 stack.domain = None;
             }
@@ -122,6 +123,7 @@ proptest! {
         let mut bare = stack.clone();
         bare.sessions = false;
         bare.health = false;
+        bare.tracing = false;
         bare.log_level = LogLevel::Warn;
         bare.platform_logs = false;
         bare.access_log = false;

@@ -46,6 +46,7 @@ fn defaults() -> Deployment {
         platform_logs: true,
         access_log: true,
         log_days: 30.0,
+        tracing: false,
         health: true,
         alarms: 30,
         composite_alarms: 1,
