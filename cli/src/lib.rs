@@ -7,6 +7,7 @@
 pub mod aggregations;
 pub mod bench;
 pub mod build;
+pub mod cost;
 pub mod dashboard;
 pub mod deploy;
 pub mod freshness;

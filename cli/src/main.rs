@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use freshet::bench::Bench;
+use freshet::cost::Cost;
 use freshet::provision::Provision;
 use freshet::send::Send;
 use freshet::top::Top;
@@ -27,6 +28,7 @@ enum Command {
     Replay(replay::Args),
     Provision(Provision),
     Bench(Bench),
+    Cost(Cost),
 }
 
 #[tokio::main]
@@ -51,6 +53,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Top(top) => return top.run().await,
         Command::Provision(provision) => provision.run().await?,
         Command::Bench(bench) => bench.run().await?,
+        Command::Cost(cost) => cost.run().await?,
         Command::Replay(args) => return replay::execute(args).await,
     }
     Ok(ExitCode::SUCCESS)
