@@ -133,10 +133,15 @@ impl Handler {
             self.metrics.write(request_id, &consumer);
         }
         findings.measure(&mut line);
+        let report = findings.report(checked_at);
+        for (check, entry) in &report.checks {
+            if let Some(message) = &entry.message {
+                tracing::warn!(check = check.as_str(), message, "not good");
+            }
+        }
         let took = begin.elapsed().as_millis();
         line.duration = u64::try_from(took).unwrap_or(u64::MAX).into();
         drop(line);
-        let report = findings.report(checked_at);
         self.put(&report, answer_by).await;
         report
     }
@@ -151,7 +156,7 @@ impl Handler {
             Some(guard(by(Check::Domain), look).await)
         };
         let stages = self.config.consumers.iter().map(|consumer| consumer.stage);
-        let stream = self.stream(series.clone());
+        let stream = self.stream(series.clone(), before(by(Check::Stream)));
         let dead_letters = self.dead_letters(now, before(by(Check::DeadLetters)));
         let probe = self.probe(now, before(by(Check::Probe)));
         // Boxed, as together they nest deeper than the compiler likes.
@@ -192,9 +197,9 @@ impl Handler {
     async fn stream(
         &self,
         series: impl Future<Output = Result<Arc<Series>, CheckError>>,
+        by: Instant,
     ) -> Found<stream::Stream> {
         // The shards are told though CloudWatch is slow.
-        let by = before(Instant::now() + Check::Stream.time());
         let series = async {
             timeout_at(by, series)
                 .await

@@ -5,7 +5,7 @@ use super::{CheckError, Found};
 use aws_sdk_secretsmanager::Client;
 use freshet_events::Timestamp;
 use freshet_search::{Method, Search};
-use freshet_tables::ResultTable;
+use freshet_tables::{ResultTable, TableError};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -210,7 +210,7 @@ async fn is_searchable(way: &Way<'_>, id: &str, now: Timestamp) -> Result<bool, 
     let sent = way
         .search
         .send(Method::Post, &path, Some(query.to_string().into()), LOOK);
-    let answer = sent.await.map_err(super::search::refused)?;
+    let answer = sent.await.map_err(|error| super::search::refused(&error))?;
     let hits: Hits =
         serde_json::from_slice(&answer).map_err(|_| CheckError::Answer("OpenSearch"))?;
     Ok(hits.hits.total.value > 0)
@@ -218,13 +218,11 @@ async fn is_searchable(way: &Way<'_>, id: &str, now: Timestamp) -> Result<bool, 
 
 async fn is_counted(way: &Way<'_>, id: &str, now: Timestamp) -> Result<bool, CheckError> {
     const SERVICE: &str = "DynamoDB";
-    let slot = way.results.latest("probe", now).await.map_err(|error| {
-        tracing::warn!(%error, "the probe's result is not read");
-        CheckError::Refused {
-            service: SERVICE,
-            code: error.code().to_owned(),
-        }
-    })?;
+    let refused = |error: TableError| CheckError::Refused {
+        service: SERVICE,
+        code: error.code().to_owned(),
+    };
+    let slot = way.results.latest("probe", now).await.map_err(refused)?;
     let Some(slot) = slot else { return Ok(false) };
     let slot: Slot = serde_json::from_slice(&slot.body).map_err(|_| CheckError::Answer(SERVICE))?;
     Ok(slot.result.event_ids.iter().any(|counted| counted == id))

@@ -193,15 +193,11 @@ impl Nodes {
 
 pub(crate) async fn ask<T: DeserializeOwned>(search: &Search, path: &str) -> Result<T, CheckError> {
     let answer = search.send(Method::Get, path, None, TIMEOUT).await;
-    serde_json::from_slice(&answer.map_err(refused)?).map_err(|_| CheckError::Answer(SERVICE))
+    serde_json::from_slice(&answer.map_err(|error| refused(&error))?)
+        .map_err(|_| CheckError::Answer(SERVICE))
 }
 
-pub(crate) fn refused(error: SearchError) -> CheckError {
-    tracing::warn!(
-        code = error.code(),
-        status = error.status(),
-        "OpenSearch did not answer a check"
-    );
+pub(crate) fn refused(error: &SearchError) -> CheckError {
     match error.status() {
         Some(status) => CheckError::Refused {
             service: SERVICE,
