@@ -12,9 +12,12 @@ use freshet::install::{install, install_dynamodb};
 use freshet::paths::Paths;
 use freshet::progress::Progress;
 use freshet::servers::{DynamoDb, MiniStack, free_port};
+use freshet_events::Timestamp;
 use freshet_local::cloud::aws_config;
 use freshet_local::fault::{FaultProxy, Seen, Verdict};
-use freshet_tables::{ChainName, ChainTable, Manifest, ManifestPut, PieceEntry, PieceName};
+use freshet_tables::{
+    ChainName, ChainTable, HealthReport, HealthTable, Manifest, ManifestPut, PieceEntry, PieceName,
+};
 use futures::StreamExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -28,6 +31,7 @@ const LATER: i64 = 4_000_000_000;
 /// A table behind a proxy that counts what goes on from an earlier page.
 struct Table {
     chains: ChainTable,
+    health: HealthTable,
     raw: Client,
     name: String,
     next_pages: Arc<AtomicU32>,
@@ -49,6 +53,7 @@ impl Table {
         });
         Ok(Self {
             chains: ChainTable::new(&aws_config(&proxy.url).await, &name),
+            health: HealthTable::new(&aws_config(&proxy.url).await, &name),
             raw: Client::new(&aws_config(url).await),
             name,
             next_pages,
@@ -87,6 +92,23 @@ fn manifest(window_start: i64, first: &str, last: &str, pieces: usize) -> Manife
         late_dropped: 1,
         early_dropped: 2,
     }
+}
+
+/// The last one that was written, even by a clock that went back.
+async fn the_last_report_stays(table: &Table) -> Result<()> {
+    ensure!(table.health.get().await?.is_none());
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    for (ms, status) in [(now_ms, "healthy"), (now_ms - 3_600_000, "unhealthy")] {
+        let report = HealthReport {
+            checked_at: Timestamp::from_millis(ms).context("a time")?,
+            status: status.to_owned(),
+            body: r#"{"checks":{"search":{"status":"red"}}}"#.to_owned(),
+        };
+        table.health.put(&report).await?;
+        let stored = table.health.get().await?;
+        ensure!(stored.as_ref() == Some(&report), "{stored:?}");
+    }
+    Ok(())
 }
 
 async fn the_furthest_manifest_stays(table: &Table) -> Result<()> {
@@ -217,7 +239,8 @@ async fn holds_what_it_promises(table: &Table) -> Result<()> {
     every_chain_is_found(table).await.context("pages")?;
     a_piece_is_whole_or_incomplete(table)
         .await
-        .context("pieces")
+        .context("pieces")?;
+    the_last_report_stays(table).await.context("health")
 }
 
 /// The template's own table, and nothing else of it.

@@ -34,8 +34,9 @@ async fn every_panel_shows_the_numbers_of_known_data() -> Result<()> {
     let events = truth::events(start_ms, SPAN_MS)?;
     let mut sessions = truth::sessions(&events);
     let refused = truth::refused(start_ms, SPAN_MS);
-    send(&bench, &events).await?;
-    set_times(&bench, &events).await?;
+    let synthetic = truth::synthetic(&events);
+    send(&bench, &events, &synthetic).await?;
+    set_times(&bench, &events, synthetic.len()).await?;
     check_session_documents(&bench, &sessions).await?;
     let truncated = truth::truncated(now_ms);
     let documents = truncated.iter().map(|session| session.document.clone());
@@ -137,25 +138,32 @@ async fn every_panel_shows_the_numbers_of_known_data() -> Result<()> {
     bench.stop().await
 }
 
-async fn send(bench: &Bench, events: &[Known]) -> Result<()> {
-    for batch in events.chunks(500) {
-        let batch: Vec<&Value> = batch.iter().map(|event| &event.json).collect();
+/// Posts what visitors did, and what nobody did in between.
+async fn send(bench: &Bench, events: &[Known], synthetic: &[Value]) -> Result<()> {
+    let all: Vec<&Value> = events
+        .iter()
+        .map(|event| &event.json)
+        .chain(synthetic)
+        .collect();
+    for batch in all.chunks(500) {
         let answer = bench.post(json!({"events": batch}).to_string()).await?;
         ensure!(
             answer.statuses().iter().all(|status| *status == "ok"),
             "{answer:?}"
         );
     }
-    bench.settled_at(events.len() as u64).await
+    bench.settled_at(all.len() as u64).await
 }
 
-/// All was sent at once; the documents get the times they would have had.
-async fn set_times(bench: &Bench, events: &[Known]) -> Result<()> {
+/// All was sent at once; the documents get the times they would have had. So
+/// many are synthetic: they are in the index, and nothing else may show it.
+async fn set_times(bench: &Bench, events: &[Known], synthetic: usize) -> Result<()> {
     let fields = [
         "event_id",
         "client_delay",
         "stream_delay",
         "session_duration",
+        "synthetic",
     ];
     let all = json!({"size": 10_000, "_source": fields});
     let found = bench.opensearch("POST", "clickstream/_search", all).await?;
@@ -164,12 +172,24 @@ async fn set_times(bench: &Bench, events: &[Known]) -> Result<()> {
         .map(|event| (event.id.as_str(), event))
         .collect();
     let mut lines = Vec::new();
-    for hit in found["hits"]["hits"].as_array().context("hits")? {
+    let (marked, hits): (Vec<&Value>, Vec<&Value>) = found["hits"]["hits"]
+        .as_array()
+        .context("hits")?
+        .iter()
+        .partition(|hit| hit["_source"]["synthetic"] == true);
+    let of_none = |hit: &&&Value| hit["_source"].get("session_duration").is_none();
+    ensure!(
+        marked.len() == synthetic && marked.iter().filter(of_none).count() == synthetic,
+        "{} of {synthetic} synthetic ones: {:?}",
+        marked.len(),
+        marked.first()
+    );
+    for hit in hits {
         let id = hit["_source"]["event_id"].as_str().context("event_id")?;
         let event = known
             .get(id)
             .with_context(|| format!("{id} was never sent"))?;
-        let written = fields[1..]
+        let written = fields[1..4]
             .iter()
             .all(|field| hit["_source"][field].is_number());
         ensure!(written, "{hit}");

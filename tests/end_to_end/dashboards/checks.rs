@@ -297,7 +297,7 @@ pub(super) fn check_visitors(answers: &mut Answers, events: &[Known]) -> Result<
             .iter()
             .filter_map(|event| event.place.map(truth::geohash)),
     );
-    let cells = answer["aggregations"]["cells"]["buckets"]
+    let cells = answer["aggregations"]["visitors"]["cells"]["buckets"]
         .as_array()
         .context("cells")?;
     let found: BTreeMap<String, f64> = cells.iter().map(|cell| (name(cell), value(cell))).collect();

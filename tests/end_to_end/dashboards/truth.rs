@@ -89,6 +89,26 @@ pub(super) fn iso(ms: i64) -> String {
         .to_string()
 }
 
+/// Events that no visitor made, among these: of users, sessions, sums and
+/// versions that would be seen in any number they were part of.
+pub(super) fn synthetic(events: &[Known]) -> Vec<Value> {
+    let some = events.iter().step_by(20).enumerate();
+    some.map(|(n, event)| {
+        let mut json = event.json.clone();
+        json["event_id"] = format!("probe-{n:06}").into();
+        json["user_id"] = format!("robot-{n}").into();
+        json["session_id"] = format!("robot-{}", n / 3).into();
+        json["event_type"] = ["page_view", "purchase", "robots_own"][n % 3].into();
+        json["page_url"] = "https://shop.example.com/product/robots-only".into();
+        json["schema_version"] = 99.into();
+        json["metadata"]["amount"] = 1_000_000.into();
+        json["metadata"]["experiment"] = "robots".into();
+        json["synthetic"] = true.into();
+        json
+    })
+    .collect()
+}
+
 /// Visits from `start_ms` on for `span_ms`, busier at times.
 pub(super) fn events(start_ms: i64, span_ms: i64) -> Result<Vec<Known>> {
     let lookups = lookups()?;
