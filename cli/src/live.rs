@@ -1,4 +1,4 @@
-//! What the stack does at the moment: counts from the functions' logs, and how
+//! What the stack does at the moment: counts from the functions' lines, and how
 //! long events take from the POST until they are found.
 
 use crate::freshness::{Answer, Freshness};
@@ -33,14 +33,14 @@ pub struct Counts {
     pub retried: u64,
 }
 
-/// The summary lines of both functions; a field that is missing is 0.
+/// The metrics of an invocation; what is missing is 0.
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "PascalCase")]
 struct Summary {
-    message: String,
+    stage: String,
     received: u64,
     rejected: u64,
-    dead_lettered: u64,
+    dead_letters: u64,
     indexed: u64,
     duplicates: u64,
     undecodable: u64,
@@ -48,18 +48,18 @@ struct Summary {
 }
 
 impl Counts {
-    /// Takes one line of a log; what is no summary counts nothing.
+    /// Takes one line of a log; what has no metrics counts nothing.
     pub(crate) fn add(&mut self, line: &str) {
         let Ok(summary) = serde_json::from_str::<Summary>(line) else {
             return;
         };
-        match summary.message.as_str() {
-            "request handled" => {
+        match summary.stage.as_str() {
+            "collect" => {
                 self.received += summary.received;
                 self.refused += summary.rejected;
-                self.queued += summary.dead_lettered;
+                self.queued += summary.dead_letters;
             }
-            "batch handled" => {
+            "enrich" => {
                 self.indexed += summary.indexed;
                 self.duplicates += summary.duplicates;
                 self.rejected += summary.rejected;
@@ -226,12 +226,25 @@ impl fmt::Display for Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use freshet_telemetry::stages::{Collect, Enrich};
 
     #[test]
-    fn counts_come_from_the_summary_lines() {
+    fn counts_come_from_the_functions_metrics() {
         let mut counts = Counts::default();
-        counts.add(r#"{"level":"INFO","message":"request handled","received":5,"accepted":3,"rejected":2,"dead_lettered":1}"#);
-        counts.add(r#"{"level":"INFO","message":"batch handled","events":3,"indexed":2,"duplicates":1,"rejected":0,"retried":4}"#);
+        let (metrics, written) = freshet_telemetry::Metrics::kept("s");
+        let mut collect = metrics.begin::<Collect>("r-1");
+        collect.received.add(5_u64);
+        collect.accepted.add(3_u64);
+        collect.rejected.add(2_u64);
+        collect.dead_letters.add(1_u64);
+        drop(collect);
+        let mut enrich = metrics.begin::<Enrich>("r-2");
+        enrich.received.add(7_u64);
+        enrich.indexed.add(2_u64);
+        enrich.duplicates.add(1_u64);
+        enrich.retried.add(4_u64);
+        drop(enrich);
+        written.lines().iter().for_each(|line| counts.add(line));
         counts.add("not json");
         let expected = Counts {
             received: 5,

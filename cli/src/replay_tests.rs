@@ -499,9 +499,11 @@ fn holds(metric: &[u8], value: f64) -> bool {
     let mut number = vec![0xfb];
     number.extend(value.to_be_bytes());
     let has = |part: &[u8]| metric.windows(part.len()).any(|window| window == part);
-    ["Freshet", "Replayed", "Stack", "freshet", "Stage", "replay", "Count"]
-        .iter()
-        .all(|text| has(text.as_bytes()))
+    [
+        "Freshet", "Replayed", "Stack", "freshet", "Stage", "replay", "Count",
+    ]
+    .iter()
+    .all(|text| has(text.as_bytes()))
         && has(&number)
 }
 
@@ -537,6 +539,9 @@ async fn a_metric_that_cannot_be_published_is_told_and_holds_nothing() {
     assert!(summary.is_complete(), "the events are replayed");
     assert_eq!((summary.total().replayed, summary.untold), (7, 7));
     let text = summary.to_string();
-    assert!(text.contains("7 replayed events are not in the metric Replayed"), "{text}");
+    assert!(
+        text.contains("7 replayed events are not in the metric Replayed"),
+        "{text}"
+    );
     assert!(text.contains("LedgerResidue"), "{text}");
 }

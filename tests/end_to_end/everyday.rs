@@ -2,10 +2,10 @@
 //! people read holds an IP address.
 
 use crate::support::{Bench, event, now};
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use aws_sdk_kinesis::primitives::Blob;
 use flate2::{Compression, write::GzEncoder};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::Write as _;
 
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0";
@@ -172,7 +172,7 @@ async fn events_are_enriched_and_found_once_and_no_address_is_kept() -> Result<(
         .to_string();
     let logs = bench.logs()?;
     ensure!(
-        logs.contains("batch handled") && logs.contains("request handled"),
+        logs.contains(r#""Stage":"enrich""#) && logs.contains(r#""Stage":"collect""#),
         "the logs were looked at"
     );
     for address in [V4, V6, CALLER] {
@@ -193,7 +193,43 @@ async fn events_are_enriched_and_found_once_and_no_address_is_kept() -> Result<(
         !logs.contains("user-") && !logs.contains("shop.example"),
         "logs hold no user and no payload"
     );
+    // By the functions' own metrics each event has one final outcome.
+    let sums = [
+        ("collect", "Received", 12),
+        ("collect", "Accepted", 11),
+        ("collect", "Rejected.field_empty", 1),
+        ("enrich", "OtherProducers", 2),
+        ("enrich", "Indexed", 10),
+        ("enrich", "Duplicates", 1),
+        ("enrich", "Rejected", 1),
+        ("enrich", "Rejected.mapper_parsing_exception", 1),
+        ("enrich", "Undecodable", 1),
+        ("enrich", "DeadLetters", 2),
+        ("enrich", "Retried", 0),
+        ("aggregate", "Undecodable", 1),
+    ];
+    for (stage, name, expected) in sums {
+        let sum = sum_of(&logs, stage, name)?;
+        ensure!(sum == expected, "{stage} {name} is {sum}");
+    }
     bench.stop().await
+}
+
+/// A metric's sum over all lines of a stage.
+fn sum_of(logs: &str, stage: &str, name: &str) -> Result<u64> {
+    let mut sum = 0;
+    for line in logs.lines().filter(|line| line.starts_with("{\"_aws\"")) {
+        let line: Value = serde_json::from_str(line).context("a line is not whole")?;
+        ensure!(
+            line["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Freshet"
+                && line["Stack"] == "freshet",
+            "{line}"
+        );
+        if line["Stage"] == stage {
+            sum += line[name].as_u64().unwrap_or(0);
+        }
+    }
+    Ok(sum)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -345,7 +345,8 @@ async fn without_the_table_events_are_indexed_and_the_metric_says_so() -> Result
         .find(|line: &Value| line.get("EventsWithoutSession").is_some())
         .context("no metric")?;
     ensure!(
-        metric["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Freshet",
+        metric["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Freshet"
+            && metric["Stage"] == "enrich",
         "{metric}"
     );
     ensure!(bench.dead_letters("").await?.is_empty());

@@ -1,6 +1,6 @@
 //! Which stream, queue and bucket: of the local stack, or of a deployed one.
 
-use super::{Clients, Replayed, ReplayQueue};
+use super::{Clients, ReplayQueue, Replayed};
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{Region, SdkConfig};

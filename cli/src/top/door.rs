@@ -89,7 +89,7 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(door.look(at(0)), None);
-        let line = |n| format!("{{\"message\":\"request handled\",\"received\":{n}}}\n");
+        let line = |n| format!("{{\"Stage\":\"collect\",\"Received\":{n}}}\n");
         std::fs::write(&path, line(1000)).unwrap();
         assert_eq!(door.look(at(0)), None);
         let mut log = File::options().append(true).open(&path).unwrap();

@@ -2,8 +2,8 @@
 
 use freshet_edge::records::Envelope;
 use freshet_enrichment::Enricher;
-use freshet_events::Event;
 use freshet_events::wire::{Contents, Position};
+use freshet_events::{Event, Timestamp};
 use freshet_windows::{
     Accumulator, Details, Observation, Piece, Registry, Tally, UNKNOWN, Windowing,
 };
@@ -22,6 +22,9 @@ pub struct Counted {
     pub tally: Tally,
     /// Records and events that cannot be read, which enrich keeps as dead letters.
     pub unreadable: u64,
+    /// Of each event that could be read, when the collector had it, or else the
+    /// stream.
+    pub received_at: Vec<Timestamp>,
 }
 
 /// Counts the events of these records, from what was counted before.
@@ -38,13 +41,14 @@ pub fn count_records(
     }
     let mut pieces = Vec::new();
     let mut unreadable = 0;
+    let mut received_at = Vec::new();
     for record in records {
         if accumulator.encoded_bytes_at_most() > CUT_AT_BYTES {
             pieces.push(accumulator.cut());
         }
         // Inflating and parsing run code of other crates on foreign bytes.
         let counted = catch_unwind(AssertUnwindSafe(|| {
-            count_record(record, enricher, &mut accumulator)
+            count_record(record, enricher, &mut accumulator, &mut received_at)
         }));
         unreadable += counted.unwrap_or(1);
     }
@@ -54,6 +58,7 @@ pub fn count_records(
         pieces,
         tally,
         unreadable,
+        received_at,
     }
 }
 
@@ -61,6 +66,7 @@ fn count_record(
     record: &Envelope<'_>,
     enricher: &Enricher,
     accumulator: &mut Accumulator<'_>,
+    received_at: &mut Vec<Timestamp>,
 ) -> u64 {
     let arrived_at = record.arrived_at();
     let position = Position {
@@ -78,7 +84,10 @@ fn count_record(
     let mut unreadable = 0;
     for (place, json) in texts.into_iter().enumerate() {
         match events.read(json, place, &position) {
-            Ok(event) => observe(&event, enricher, |seen| accumulator.count(seen, arrived_at)),
+            Ok(event) => {
+                received_at.push(event.received_at());
+                observe(&event, enricher, |seen| accumulator.count(seen, arrived_at));
+            }
             Err(_) => unreadable += 1,
         }
     }

@@ -1,14 +1,18 @@
 //! From a batch to the table, and the state that the next batch needs.
 
 use crate::config::Config;
-use crate::counting::count_records;
+use crate::counting::{Counted, count_records};
 use crate::invocation::{Answer, Invocation, InvocationError, MAX_STATE_BYTES, State};
 use crate::merging::{MergeError, Merged, Merger};
 use freshet_edge::now;
 use freshet_enrichment::Enricher;
 use freshet_events::Timestamp;
 use freshet_tables::{ChainError, ChainTable, Manifest, ManifestPut, PieceEntry, ResultTable};
-use freshet_windows::{Pane, Piece, Registry, Slot, Tally, Windowing};
+use freshet_telemetry::Metrics;
+use freshet_telemetry::stages::Aggregate;
+use freshet_windows::{Pane, Piece, Registry, Slot, Windowing};
+use lambda_runtime::LambdaEvent;
+use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use thiserror::Error;
@@ -64,6 +68,19 @@ impl Handler {
         }
     }
 
+    /// Handles one invocation, and writes its line whatever becomes of it.
+    ///
+    /// # Errors
+    /// As [`Handler::handle`].
+    pub async fn invoke(
+        &self,
+        event: LambdaEvent<Box<RawValue>>,
+        metrics: &Metrics,
+    ) -> Result<Answer, HandleError> {
+        let mut line = metrics.begin::<Aggregate>(&event.context.request_id);
+        self.handle(event.payload.get(), &mut line).await
+    }
+
     /// Counts one batch, publishes what was counted or hands it on, and brings
     /// the slots that it touches up to date.
     ///
@@ -71,13 +88,14 @@ impl Handler {
     /// [`HandleError`] if the batch is not known to be counted: Lambda delivers
     /// it again, with the state that it had. Whatever was stored by then is
     /// stored again and counts once.
-    pub async fn handle(&self, payload: &str) -> Result<Answer, HandleError> {
+    pub async fn handle(&self, payload: &str, line: &mut Aggregate) -> Result<Answer, HandleError> {
         let invocation = Invocation::read(payload)?;
+        count_batch(&invocation, line);
         let chain = match invocation.chain() {
             // A newer release wrote it. To wait for that one would hold the shard.
             Err(error @ InvocationError::State(_)) => {
                 tracing::error!(%error, "a chain begins anew");
-                freshet_telemetry::count("StatesUnreadable", 1);
+                line.states_unreadable.add(1_u64);
                 invocation.new_chain()?
             }
             chain => chain?,
@@ -93,7 +111,7 @@ impl Handler {
                 window_start_s = arrival_window.0,
                 "an arrival window is too old to be counted"
             );
-            freshet_telemetry::count("RecordsTooOld", invocation.records.len());
+            line.records_too_old.add(invocation.records.len());
             return Ok(Answer::ended());
         }
         let counted = count_records(
@@ -103,6 +121,7 @@ impl Handler {
             &self.registry,
             self.windowing,
         );
+        count_events(&counted, line);
         manifest.late_dropped += counted.tally.late_dropped;
         manifest.early_dropped += counted.tally.early_dropped;
         let mut pieces: Vec<(Piece, Vec<u8>)> = Vec::with_capacity(counted.pieces.len());
@@ -112,7 +131,6 @@ impl Handler {
         }
 
         if !invocation.ends_chain() && self.can_wait(&invocation, now, &pieces) {
-            report(&counted.tally, counted.unreadable, None);
             let carried = pieces.first().map(|(_, bytes)| bytes.as_slice());
             return Ok(Answer::go_on(State::of(&manifest, carried)));
         }
@@ -124,12 +142,19 @@ impl Handler {
             // What was counted is stored; another attempt would find the same.
             Err(error) if !error.is_retryable() => {
                 tracing::error!(%error, "slots cannot be brought up to date");
-                freshet_telemetry::count("MergesFailed", 1);
+                line.merges_failed.add(1_u64);
                 Merged::default()
             }
             merged => merged?,
         };
-        report(&counted.tally, counted.unreadable, Some(&merged));
+        line.slots_written.add(merged.written);
+        line.aggregator_failures.add(merged.failed);
+        line.pieces_unreadable.add(merged.unreadable);
+        let merged_ms = freshet_edge::now().as_millis();
+        for received_at in &counted.received_at {
+            line.processing_latency
+                .add_millis(merged_ms - received_at.as_millis());
+        }
         Ok(if invocation.ends_chain() {
             Answer::ended()
         } else {
@@ -229,28 +254,29 @@ const fn seconds(at: Timestamp) -> i64 {
     at.as_millis().div_euclid(1000)
 }
 
-/// Counts what an operator wants to know.
-fn report(tally: &Tally, unreadable: u64, merged: Option<&Merged>) {
-    let failures: u64 = tally.failures.values().sum();
+/// Notes what there is to do, and how old its last record is.
+fn count_batch(invocation: &Invocation<'_>, line: &mut Aggregate) {
+    line.records.add(invocation.records.len());
+    for record in &invocation.records {
+        line.bytes_in.add(record.data_bytes());
+    }
+    if let Some(last) = invocation.last_arrival() {
+        line.consumer_lag
+            .add_millis(now().as_millis() - last.as_millis());
+    }
+}
+
+/// Notes what became of the events.
+fn count_events(counted: &Counted, line: &mut Aggregate) {
+    let tally = &counted.tally;
     for (aggregator, events) in &tally.failures {
         tracing::error!(aggregator, events, "an aggregator failed to count events");
+        line.aggregator_failures.add(*events);
     }
-    let failed = failures + merged.map_or(0, |merged| merged.failed);
-    let unreadable_pieces = merged.map_or(0, |merged| merged.unreadable);
-    for (metric, value) in [
-        ("LateDropped", tally.late_dropped),
-        ("EarlyDropped", tally.early_dropped),
-        ("AggregatorFailures", failed),
-        ("PiecesUnreadable", unreadable_pieces),
-    ] {
-        if value > 0 {
-            freshet_telemetry::count(metric, usize::try_from(value).unwrap_or(usize::MAX));
-        }
-    }
-    tracing::debug!(
-        counted = tally.counted,
-        unreadable,
-        written = merged.map(|merged| merged.written),
-        "batch counted"
-    );
+    line.received.add(counted.received_at.len());
+    line.received.add(counted.unreadable);
+    line.counted.add(tally.counted);
+    line.late_dropped.add(tally.late_dropped);
+    line.early_dropped.add(tally.early_dropped);
+    line.undecodable.add(counted.unreadable);
 }

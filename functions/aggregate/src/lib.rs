@@ -14,4 +14,6 @@ pub mod merging;
 pub mod panes;
 
 #[cfg(test)]
+mod metrics_tests;
+#[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use aggregate::handler::Handler;
 use anyhow::Context as _;
 use freshet_enrichment::{Enricher, geo::Geo, user_agent::UserAgents};
 use freshet_tables::{ChainTable, ResultTable};
+use freshet_telemetry::Metrics;
 use freshet_windows::Registry;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::value::RawValue;
@@ -27,9 +28,9 @@ async fn main() -> anyhow::Result<()> {
         ResultTable::new(&aws, &config.table),
         &config,
     );
+    let metrics = &Metrics::from_env();
     lambda_runtime::run(service_fn(|event: LambdaEvent<Box<RawValue>>| async move {
-        let answer = handler.handle(event.payload.get()).await?;
-        Ok::<_, lambda_runtime::Error>(answer)
+        Ok::<_, lambda_runtime::Error>(handler.invoke(event, metrics).await?)
     }))
     .await
     .map_err(|error| anyhow::anyhow!(error))

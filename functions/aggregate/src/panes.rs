@@ -76,7 +76,7 @@ impl Panes {
 
     /// The summaries of a slot's panes.
     pub fn of_slot(&self, aggregator: &str, slot: Slot, windowing: &Windowing) -> Vec<&Summary> {
-        let counted = self.counted(aggregator, slot, windowing);
+        let counted = self.counted(aggregator, slot, windowing).into_iter();
         counted.map(|counted| &counted.summary).collect()
     }
 
@@ -87,6 +87,7 @@ impl Panes {
     pub fn inputs(&self, aggregator: &str, slot: Slot, windowing: &Windowing) -> String {
         let names: BTreeSet<&PieceName> = self
             .counted(aggregator, slot, windowing)
+            .into_iter()
             .flat_map(|counted| &counted.pieces)
             .collect();
         let combined = names.iter().fold([0_u8; 16], |mut combined, name| {
@@ -98,14 +99,11 @@ impl Panes {
         format!("{}-{}", names.len(), PieceName::from(combined))
     }
 
-    fn counted<'p>(
-        &'p self,
-        aggregator: &'p str,
-        slot: Slot,
-        windowing: &Windowing,
-    ) -> impl Iterator<Item = &'p Counted> {
-        let panes = windowing.panes(slot);
-        panes.filter_map(move |pane| self.by_pane.get(&pane)?.by_aggregator.get(aggregator))
+    fn counted(&self, aggregator: &str, slot: Slot, windowing: &Windowing) -> Vec<&Counted> {
+        windowing
+            .panes(slot)
+            .filter_map(|pane| self.by_pane.get(&pane)?.by_aggregator.get(aggregator))
+            .collect()
     }
 }
 

@@ -13,7 +13,7 @@ use std::path::Path;
 /// 2026-11-25T18:30:00Z.
 const START_S: i64 = 1_795_631_400;
 
-fn record(number: u64, data: &[u8]) -> Value {
+pub(crate) fn record(number: u64, data: &[u8]) -> Value {
     json!({
         "eventID": format!("shardId-000000000003:{number}"),
         "kinesis": {
@@ -23,7 +23,7 @@ fn record(number: u64, data: &[u8]) -> Value {
     })
 }
 
-fn view(id: &str, ago_s: i64) -> Vec<u8> {
+pub(crate) fn view(id: &str, ago_s: i64) -> Vec<u8> {
     json!({
         "event_id": id, "user_id": "u", "session_id": "s", "event_type": "page_view",
         "page_url": "https://shop.example/product/1", "timestamp": (START_S - ago_s) * 1000,
@@ -32,7 +32,7 @@ fn view(id: &str, ago_s: i64) -> Vec<u8> {
     .into_bytes()
 }
 
-fn payload(records: &[Value], state: &State, is_final: bool) -> String {
+pub(crate) fn payload(records: &[Value], state: &State, is_final: bool) -> String {
     json!({
         "Records": records, "state": state, "shardId": "shardId-000000000003",
         "window": {"start": "2026-11-25T18:30:00Z", "end": "2026-11-25T18:31:00Z"},
@@ -41,7 +41,7 @@ fn payload(records: &[Value], state: &State, is_final: bool) -> String {
     .to_string()
 }
 
-fn enricher() -> Enricher {
+pub(crate) fn enricher() -> Enricher {
     let regexes = b"user_agent_parsers: []\nos_parsers: []\ndevice_parsers: []\n";
     Enricher::new(
         UserAgents::from_yaml(regexes).unwrap(),

@@ -8,9 +8,11 @@ use crate::write_keys::WriteKeys;
 use freshet_edge::{answer_by, now};
 use freshet_events::{BodyError, Limits, Notice};
 use freshet_streams::{DeadLetterQueue, PutOutcome, Record, Stream};
+use freshet_telemetry::Metrics;
+use freshet_telemetry::stages::Collect;
+use lambda_runtime::LambdaEvent;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -43,10 +45,24 @@ impl Handler {
         }
     }
 
+    /// Answers one invocation, and writes its line whatever becomes of it.
+    pub async fn invoke(&self, event: LambdaEvent<Box<RawValue>>, metrics: &Metrics) -> Response {
+        let mut line = metrics.begin::<Collect>(&event.context.request_id);
+        let deadline = event.context.deadline();
+        self.handle(event.payload.get(), deadline, &mut line).await
+    }
+
     /// Answers one request. Whatever the client sent, there is an answer.
-    pub async fn handle(&self, payload: &str, function_deadline: SystemTime) -> Response {
+    pub async fn handle(
+        &self,
+        payload: &str,
+        function_deadline: SystemTime,
+        line: &mut Collect,
+    ) -> Response {
+        let begun = Instant::now();
         let Ok(request) = serde_json::from_str::<Request<'_>>(payload) else {
-            return Response::error(
+            return refuse(
+                line,
                 400,
                 "request_malformed",
                 "not an HTTP API request of payload version 2.0",
@@ -55,25 +71,36 @@ impl Handler {
         match request.route() {
             ("POST", "/v1/events") => {
                 let deadline = answer_by(function_deadline).min(Instant::now() + LONGEST_REQUEST);
-                self.collect(&request, deadline).await
+                let response = self.collect(&request, deadline, line).await;
+                line.processing_latency.add(begun.elapsed());
+                response
             }
             ("GET" | "HEAD", "/health") => Response::healthy(),
-            (_, "/v1/events" | "/health") => {
-                Response::error(405, "method_not_allowed", "POST /v1/events or GET /health")
-            }
-            _ => Response::error(404, "not_found", "POST /v1/events or GET /health"),
+            (_, "/v1/events" | "/health") => refuse(
+                line,
+                405,
+                "method_not_allowed",
+                "POST /v1/events or GET /health",
+            ),
+            _ => refuse(line, 404, "not_found", "POST /v1/events or GET /health"),
         }
     }
 
-    async fn collect(&self, request: &Request<'_>, deadline: Instant) -> Response {
+    async fn collect(
+        &self,
+        request: &Request<'_>,
+        deadline: Instant,
+        line: &mut Collect,
+    ) -> Response {
         let source = match self.keys.source(request.write_key().as_deref()).await {
             Ok(source) => source,
-            Err(error) => return Response::error(401, error.code(), &error.to_string()),
+            Err(error) => return refuse(line, 401, error.code(), &error.to_string()),
         };
         let body = match request.text() {
             Ok(body) => body,
-            Err(error) => return Response::error(error.status(), error.code(), &error.to_string()),
+            Err(error) => return refuse(line, error.status(), error.code(), &error.to_string()),
         };
+        line.bytes_in.add(body.len());
         let sender = Sender {
             source: &source,
             ip_address: request.source_ip(),
@@ -89,11 +116,11 @@ impl Handler {
                 } else {
                     400
                 };
-                return Response::error(status, error.code(), &error.to_string());
+                return refuse(line, status, error.code(), &error.to_string());
             }
         };
-        let (results, counts) = self.put(prepared, deadline).await;
-        counts.log(&results);
+        let results = self.put(prepared, deadline, line).await;
+        count(&results, line);
         Response::results(&results)
     }
 
@@ -104,6 +131,7 @@ impl Handler {
         records: Vec<Record>,
         notice: Option<&Notice>,
         deadline: Instant,
+        line: &mut Collect,
     ) -> Vec<PutOutcome> {
         let Some(notice) = notice else {
             return self.stream.put(&records, deadline).await;
@@ -122,16 +150,18 @@ impl Handler {
         if let PutOutcome::Refused { code } = rider {
             let rejections = notice.total();
             tracing::warn!(code, rejections, "the stream refused a notice");
-            freshet_telemetry::count(
-                "RejectionsNotNoted",
-                usize::try_from(rejections).unwrap_or(usize::MAX),
-            );
+            line.rejections_not_noted.add(rejections);
         }
         outcomes
     }
 
     /// Puts the records, queues what the stream refused, and completes the results.
-    async fn put(&self, prepared: Prepared, deadline: Instant) -> (Vec<EventResult>, Counts) {
+    async fn put(
+        &self,
+        prepared: Prepared,
+        deadline: Instant,
+        line: &mut Collect,
+    ) -> Vec<EventResult> {
         let Prepared {
             mut results,
             records,
@@ -139,16 +169,18 @@ impl Handler {
             wire,
             notice,
         } = prepared;
-        let mut counts = Counts {
-            records: records.len(),
-            ..Counts::default()
-        };
+        line.records.add(records.len());
+        for record in &records {
+            line.bytes_out.add(record.data.len());
+        }
         if records.is_empty() && notice.is_none() {
-            return (results, counts);
+            return results;
         }
         let left = deadline.saturating_duration_since(Instant::now());
         let put_by = deadline - left.mul_f64(QUEUE_SHARE);
-        let outcomes = self.put_records(records, notice.as_ref(), put_by).await;
+        let outcomes = self
+            .put_records(records, notice.as_ref(), put_by, line)
+            .await;
         let mut reason = None;
         let mut refused = Vec::new();
         for (outcome, events) in outcomes.into_iter().zip(events_of_record) {
@@ -158,7 +190,7 @@ impl Handler {
             }
         }
         let Some(reason) = reason else {
-            return (results, counts);
+            return results;
         };
         refused.sort_unstable();
         let events: Vec<&RawValue> = refused
@@ -170,7 +202,7 @@ impl Handler {
         let complete = held.len() == refused.len();
         for (at, index) in refused.iter().enumerate() {
             if complete && held[at] {
-                counts.dead_lettered += 1;
+                line.dead_letters.add(1_u64);
             } else {
                 let result = &mut results[*index];
                 result.status = Status::Retry;
@@ -179,47 +211,33 @@ impl Handler {
                     Some("neither the stream nor the queue took it; send it again".to_owned());
             }
         }
-        (results, counts)
+        results
     }
 }
 
-#[derive(Default)]
-struct Counts {
-    records: usize,
-    dead_lettered: usize,
+/// The answer to a request none of whose events was judged.
+fn refuse(line: &mut Collect, status: u16, code: &'static str, message: &str) -> Response {
+    line.requests_refused.add(1_u64);
+    line.refused_by.add(code, 1_u64);
+    Response::error(status, code, message)
 }
 
-impl Counts {
-    /// One line a request: counts and codes, nothing of the events.
-    fn log(&self, results: &[EventResult]) {
-        let count = |status| {
-            results
-                .iter()
-                .filter(|result| result.status == status)
-                .count()
-        };
-        let mut codes: BTreeMap<&str, usize> = BTreeMap::new();
-        for result in results
-            .iter()
-            .filter(|result| result.status == Status::Drop)
-        {
-            *codes
-                .entry(result.code.as_deref().unwrap_or_default())
-                .or_default() += 1;
+/// Counts what each event was told.
+fn count(results: &[EventResult], line: &mut Collect) {
+    line.received.add(results.len());
+    for result in results {
+        match (result.status, &result.code) {
+            (Status::Ok, _) => line.accepted.add(1_u64),
+            (Status::Retry, _) => line.retry.add(1_u64),
+            (Status::Drop, code) => {
+                line.rejected.add(1_u64);
+                // Only a code of ours may become a metric's name.
+                let code = match code {
+                    Some(Cow::Borrowed(code)) => code,
+                    _ => "other",
+                };
+                line.rejected_by.add(code, 1_u64);
+            }
         }
-        let codes: Vec<String> = codes
-            .into_iter()
-            .map(|(code, n)| format!("{code}={n}"))
-            .collect();
-        tracing::info!(
-            received = results.len(),
-            accepted = count(Status::Ok),
-            rejected = count(Status::Drop),
-            retry = count(Status::Retry),
-            dead_lettered = self.dead_lettered,
-            records = self.records,
-            rejected_codes = codes.join(","),
-            "request handled"
-        );
     }
 }

@@ -18,6 +18,8 @@ pub mod request;
 pub mod write_keys;
 
 #[cfg(test)]
+mod metrics_tests;
+#[cfg(test)]
 mod notice_tests;
 #[cfg(test)]
 mod tests;

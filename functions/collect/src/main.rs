@@ -6,6 +6,7 @@ use collect::config::Config;
 use collect::handler::Handler;
 use collect::write_keys::WriteKeys;
 use freshet_streams::{DeadLetterQueue, Stream};
+use freshet_telemetry::Metrics;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 
@@ -33,12 +34,9 @@ async fn main() -> anyhow::Result<()> {
         }
     };
     let handler = &Handler::new(stream, queue, keys, &config);
+    let metrics = &Metrics::from_env();
     lambda_runtime::run(service_fn(|event: LambdaEvent<Box<RawValue>>| async move {
-        Ok::<_, lambda_runtime::Error>(
-            handler
-                .handle(event.payload.get(), event.context.deadline())
-                .await,
-        )
+        Ok::<_, lambda_runtime::Error>(handler.invoke(event, metrics).await)
     }))
     .await
     .map_err(|error| anyhow::anyhow!(error))

@@ -9,22 +9,23 @@ use base64::engine::general_purpose::STANDARD;
 use freshet_events::Notice;
 use freshet_events::wire::Contents;
 use freshet_streams::{DeadLetterQueue, Stream};
+use freshet_telemetry::stages::Collect;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use wiremock::matchers::{header, method};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
-const GOOD: &str = r#"{"user_id":"u","session_id":"s","event_type":"page_view","page_url":"https://a.example/","timestamp":"NOW"}"#;
+pub(crate) const GOOD: &str = r#"{"user_id":"u","session_id":"s","event_type":"page_view","page_url":"https://a.example/","timestamp":"NOW"}"#;
 
-fn events(events: &[&str]) -> String {
+pub(crate) fn events(events: &[&str]) -> String {
     let now = freshet_edge::now().to_string();
     format!("[{}]", events.join(",").replace("NOW", &now))
 }
 
 /// A stream that answers so, and a collector in front of it. The queue takes
 /// nothing: no test here may need it.
-async fn collector(
+pub(crate) async fn collector(
     stream: impl Fn(&Request) -> ResponseTemplate + Send + Sync + 'static,
 ) -> (MockServer, Handler) {
     let server = MockServer::start().await;
@@ -60,7 +61,7 @@ async fn collector(
 }
 
 /// Takes every record but those that `refuse` is true for.
-fn answer(request: &Request, refuse: impl Fn(&[u8]) -> bool) -> ResponseTemplate {
+pub(crate) fn answer(request: &Request, refuse: impl Fn(&[u8]) -> bool) -> ResponseTemplate {
     let entry = |data: Vec<u8>| {
         if refuse(&data) {
             json!({"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "slow down"})
@@ -89,7 +90,10 @@ async fn post(handler: &Handler, body: &str) -> (u16, Vec<String>) {
         "body": body, "isBase64Encoded": false,
     });
     let deadline = SystemTime::now() + Duration::from_secs(20);
-    let answer = handler.handle(&payload.to_string(), deadline).await;
+    let mut line = Collect::default();
+    let answer = handler
+        .handle(&payload.to_string(), deadline, &mut line)
+        .await;
     let body: Value = serde_json::from_str(&answer.body).unwrap();
     let results = body["results"].as_array().cloned().unwrap_or_default();
     let status = |result: &Value| result["status"].as_str().unwrap().to_owned();

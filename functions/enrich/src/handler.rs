@@ -4,13 +4,17 @@ use crate::answer::Answer;
 use crate::prepare::Prepared;
 use crate::refused::{Refusals, Refused};
 use crate::sessions::{Meeting, Met, Sessions};
-use crate::tally::Tally;
+use crate::tally;
 use freshet_deadletters::DeadLetterStore;
 use freshet_edge::records::Batch;
 use freshet_edge::{answer_by, now};
 use freshet_enrichment::Enricher;
-use freshet_search::{DailyIndices, DailyWrite, IndexRequest, Indexer, ItemOutcome, Write};
+use freshet_search::{DailyIndices, DailyWrite, IndexRequest, Indexer, ItemOutcome, Search, Write};
 use freshet_sessions::{SessionDocument, SessionEvent};
+use freshet_telemetry::Metrics;
+use freshet_telemetry::stages::Enrich;
+use lambda_runtime::LambdaEvent;
+use serde_json::value::RawValue;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
@@ -20,6 +24,7 @@ const STORE_TIME: Duration = Duration::from_secs(8);
 /// The enriching consumer.
 pub struct Handler {
     enricher: Enricher,
+    search: Search,
     indexer: Indexer,
     daily: DailyIndices,
     session_prefix: String,
@@ -29,6 +34,8 @@ pub struct Handler {
 
 /// What a consumer writes to.
 pub struct Stores {
+    /// The cluster of both that follow: it knows how long requests took.
+    pub search: Search,
     /// Events.
     pub indexer: Indexer,
     /// Sessions and rejections.
@@ -45,6 +52,7 @@ impl Handler {
     #[must_use]
     pub fn new(enricher: Enricher, stores: Stores, sessions: Option<Sessions>) -> Self {
         let Stores {
+            search,
             indexer,
             daily,
             alias,
@@ -52,12 +60,27 @@ impl Handler {
         } = stores;
         Self {
             enricher,
+            search,
             indexer,
             session_prefix: format!("{alias}_sessions-"),
             refusals: Refusals::new(dead_letters, daily.clone(), &alias),
             daily,
             sessions,
         }
+    }
+
+    /// Handles one invocation, and writes its line whatever becomes of it.
+    ///
+    /// # Errors
+    /// As [`Handler::handle`].
+    pub async fn invoke(
+        &self,
+        event: LambdaEvent<Box<RawValue>>,
+        metrics: &Metrics,
+    ) -> Result<Answer, serde_json::Error> {
+        let mut line = metrics.begin::<Enrich>(&event.context.request_id);
+        let deadline = event.context.deadline();
+        self.handle(event.payload.get(), deadline, &mut line).await
     }
 
     /// Handles one batch. Events of records below the answer's record have
@@ -69,13 +92,17 @@ impl Handler {
         &self,
         payload: &str,
         function_deadline: SystemTime,
+        line: &mut Enrich,
     ) -> Result<Answer, serde_json::Error> {
         let batch: Batch<'_> = serde_json::from_str(payload)?;
         let deadline = answer_by(function_deadline);
         let write_by = deadline - STORE_TIME.min(deadline - Instant::now());
-        let mut prepared = Prepared::from_batch(&batch, &self.enricher, now());
+        let begun = now();
+        let mut prepared = Prepared::from_batch(&batch, &self.enricher, begun);
+        tally::count_batch(&batch, &prepared, begun, line);
         let meeting = self.meet_sessions(&mut prepared, write_by).await;
         let outcomes = self.index(&prepared, write_by).await;
+        tally::count_latency(&prepared, &outcomes, now(), line);
 
         let mut again = first_to_retry(&prepared, &outcomes);
         let end = again.unwrap_or(batch.records.len());
@@ -88,12 +115,15 @@ impl Handler {
         // Only what is final is stored: the rest comes again.
         let end = again.unwrap_or(batch.records.len());
         let refused = Refused::of(&prepared, &outcomes, end);
-        if let Some(record) = self.refusals.store(&batch, &refused, deadline).await {
+        let stored = self.refusals.store(&batch, &refused, deadline).await;
+        if let Some(record) = stored.again {
             again = Some(record);
         }
-        let mut tally = Tally::new(&prepared, &outcomes, &meeting, batch.records.len(), again);
-        tally.sessions_refused = unwritten.refused;
-        tally.log();
+        let end = again.unwrap_or(batch.records.len());
+        tally::count_outcomes(&prepared, &outcomes, &meeting, end, line);
+        line.session_documents_refused.add(unwritten.refused);
+        line.rejections_not_noted.add(stored.not_noted);
+        tally::count_requests(&self.search, line);
         let answer =
             again.map(|record| batch.records[record].sequence_number().clone().into_owned());
         Ok(answer.map_or_else(Answer::done, Answer::again_from))

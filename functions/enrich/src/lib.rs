@@ -14,4 +14,6 @@ pub mod sessions;
 mod tally;
 
 #[cfg(test)]
+mod metrics_tests;
+#[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use freshet_deadletters::DeadLetterStore;
 use freshet_enrichment::{Enricher, geo::Geo, user_agent::UserAgents};
 use freshet_search::{Auth, DailyIndices, Indexer, Search};
 use freshet_tables::SessionTable;
+use freshet_telemetry::Metrics;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 
@@ -39,17 +40,15 @@ async fn main() -> anyhow::Result<()> {
     let search = Search::connect(&config.opensearch_url, auth)?;
     let stores = Stores {
         indexer: Indexer::new(search.clone(), &config.write_alias, config.bulk_limits),
-        daily: DailyIndices::new(search, config.bulk_limits),
+        daily: DailyIndices::new(search.clone(), config.bulk_limits),
+        search,
         alias: config.write_alias,
         dead_letters,
     };
     let handler = &Handler::new(enricher, stores, sessions);
+    let metrics = &Metrics::from_env();
     lambda_runtime::run(service_fn(|event: LambdaEvent<Box<RawValue>>| async move {
-        Ok::<_, lambda_runtime::Error>(
-            handler
-                .handle(event.payload.get(), event.context.deadline())
-                .await?,
-        )
+        Ok::<_, lambda_runtime::Error>(handler.invoke(event, metrics).await?)
     }))
     .await
     .map_err(|error| anyhow::anyhow!(error))

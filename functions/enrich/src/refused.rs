@@ -84,6 +84,16 @@ impl Refused<'_> {
     }
 }
 
+/// What became of the refused events of a batch.
+#[derive(Default)]
+pub(crate) struct Stored {
+    /// If dead letters could not be stored, the first record that has one, so
+    /// that it is delivered again.
+    pub(crate) again: Option<usize>,
+    /// Rejections that are missing from the dashboard.
+    pub(crate) not_noted: usize,
+}
+
 /// Where refused events go.
 pub(crate) struct Refusals {
     dead_letters: DeadLetterStore,
@@ -120,16 +130,16 @@ impl Refusals {
         }
     }
 
-    /// Stores the dead letters, and then notes them in the index. If they
-    /// cannot be stored, the first record that has one, so that it is
-    /// delivered again.
+    /// Stores the dead letters, and then notes them in the index.
     pub(crate) async fn store(
         &self,
         batch: &Batch<'_>,
         refused: &Refused<'_>,
         deadline: Instant,
-    ) -> Option<usize> {
-        let first = batch.records.first()?;
+    ) -> Stored {
+        let Some(first) = batch.records.first() else {
+            return Stored::default();
+        };
         let name = object::Batch {
             shard_id: first.shard_id(),
             first_sequence_number: first.sequence_number().as_str(),
@@ -175,8 +185,10 @@ impl Refusals {
             self.put(&name.key(UNDECODABLE), &unreadable, deadline)
                 .await,
         ];
-        self.note(batch, refused, deadline).await;
-        lost.into_iter().flatten().min()
+        Stored {
+            not_noted: self.note(batch, refused, deadline).await,
+            again: lost.into_iter().flatten().min(),
+        }
     }
 
     /// The record of the first item, if the object could not be stored.
@@ -210,8 +222,8 @@ impl Refusals {
 
     /// Notes each rejection for the dashboard, under its place on the stream,
     /// so that a second delivery adds none. What is lost here is a line in a
-    /// chart: the dead letter has the payload.
-    async fn note(&self, batch: &Batch<'_>, refused: &Refused<'_>, deadline: Instant) {
+    /// chart: the dead letter has the payload. Gives how many are.
+    async fn note(&self, batch: &Batch<'_>, refused: &Refused<'_>, deadline: Instant) -> usize {
         let notes: Vec<Note> = refused
             .lines(batch)
             .filter_map(|(record, place, line)| {
@@ -226,7 +238,7 @@ impl Refusals {
             })
             .collect();
         if notes.is_empty() {
-            return;
+            return 0;
         }
         let writes: Vec<DailyWrite<'_>> = notes
             .iter()
@@ -245,7 +257,7 @@ impl Refusals {
             .sum();
         if missing > 0 {
             tracing::warn!(missing, "rejections are missing from the dashboard");
-            freshet_telemetry::count("RejectionsNotNoted", missing);
         }
+        missing
     }
 }

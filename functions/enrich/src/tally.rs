@@ -1,115 +1,154 @@
-//! What is logged of a batch.
+//! What is measured of a batch.
 
-use crate::prepare::Prepared;
+use crate::prepare::{Prepared, Unreadable};
 use crate::sessions::{Meeting, Met};
-use freshet_search::ItemOutcome;
-use std::collections::BTreeMap;
+use freshet_edge::records::Batch;
+use freshet_events::{Rejection, SOURCE_STREAM, Timestamp};
+use freshet_search::{ItemOutcome, Search};
+use freshet_telemetry::stages::Enrich;
+use std::borrow::Cow;
 
-/// A batch in numbers: final outcomes only, so that each event counts once
-/// however often it is delivered.
-pub(crate) struct Tally {
-    records: usize,
-    events: usize,
-    indexed: usize,
-    duplicates: usize,
-    rejected: usize,
-    undecodable: usize,
-    notices: usize,
-    /// Events without a session, because the table could not be used.
-    without_session: usize,
-    /// Events that belong to no session: too old, of a wrong clock, or synthetic.
-    outside_sessions: usize,
-    /// Session documents that their index will not take.
-    pub(crate) sessions_refused: usize,
-    /// Session states that were known without reading the table.
-    sessions_from_memory: usize,
-    codes: BTreeMap<String, usize>,
-    retry_code: String,
+/// Error types of an index that say something of a document. Others are
+/// `other`: what a cluster answers must not make metrics.
+const INDEX_CODES: [&str; 8] = [
+    "illegal_argument_exception",
+    "mapper_parsing_exception",
+    "parsing_exception",
+    "request_refused",
+    "security_exception",
+    "strict_dynamic_mapping_exception",
+    "unknown",
+    "validation_exception",
+];
+
+/// Notes what there is to do, and how old its last record is.
+pub(crate) fn count_batch(
+    batch: &Batch<'_>,
+    prepared: &Prepared,
+    now: Timestamp,
+    line: &mut Enrich,
+) {
+    line.records.add(batch.records.len());
+    for record in &batch.records {
+        line.bytes_in.add(record.data_bytes());
+    }
+    line.received
+        .add(prepared.enriched.len() + prepared.unreadable.len());
+    line.notices.0 = prepared.noticed.len() as u64;
+    if let Some(last) = batch.records.last() {
+        let age_ms = now.as_millis() - last.arrived_at().as_millis();
+        line.consumer_lag.add_millis(age_ms);
+    }
 }
 
-impl Tally {
-    /// Counts the events of the records before `again`, or of all `records`.
-    pub(crate) fn new(
-        prepared: &Prepared,
-        outcomes: &[ItemOutcome],
-        meeting: &Meeting,
-        records: usize,
-        again: Option<usize>,
-    ) -> Self {
-        let end = again.unwrap_or(records);
-        let mut tally = Self {
-            records,
-            events: prepared.enriched.len() + prepared.unreadable.len(),
-            indexed: 0,
-            duplicates: 0,
-            rejected: 0,
-            undecodable: 0,
-            notices: prepared.noticed.len(),
-            without_session: 0,
-            outside_sessions: 0,
-            sessions_refused: 0,
-            sessions_from_memory: meeting.from_memory,
-            codes: BTreeMap::new(),
-            retry_code: String::new(),
-        };
-        for (event, outcome) in prepared.enriched.iter().zip(outcomes) {
-            match outcome {
-                ItemOutcome::Retry { code } => tally.retry_code.clone_from(code),
-                _ if event.record >= end => {}
-                ItemOutcome::Indexed => tally.indexed += 1,
-                ItemOutcome::Duplicate => tally.duplicates += 1,
-                ItemOutcome::Rejected(rejection) => {
-                    tally.rejected += 1;
-                    *tally.codes.entry(rejection.code.to_string()).or_default() += 1;
-                }
-            }
-        }
-        let events = prepared.enriched.iter().zip(outcomes).zip(&meeting.met);
-        for ((event, outcome), met) in events {
-            let is_new = matches!(outcome, ItemOutcome::Indexed | ItemOutcome::Rejected(_));
-            if event.record < end && is_new {
-                tally.without_session += usize::from(*met == Met::Unknown);
-                tally.outside_sessions += usize::from(*met == Met::Outside);
-            }
-        }
-        for item in prepared.unreadable.iter().filter(|item| item.record < end) {
-            tally.undecodable += 1;
-            let code = item.rejection.code.to_string();
-            *tally.codes.entry(code).or_default() += 1;
-        }
-        tally
+/// Notes how long each event took that is newly in the index. Those of records
+/// that come again too: then they are duplicates.
+pub(crate) fn count_latency(
+    prepared: &Prepared,
+    outcomes: &[ItemOutcome],
+    now: Timestamp,
+    line: &mut Enrich,
+) {
+    let events = prepared.enriched.iter().zip(outcomes);
+    for (event, _) in events.filter(|(_, outcome)| **outcome == ItemOutcome::Indexed) {
+        let received_ms = event.document.received_at.as_millis();
+        line.processing_latency
+            .add_millis(now.as_millis() - received_ms);
     }
+}
 
-    /// One line for the batch, and the metrics that alarms watch.
-    pub(crate) fn log(&self) {
-        let final_ones = self.indexed + self.duplicates + self.rejected + self.undecodable;
-        let codes: Vec<String> = self
-            .codes
-            .iter()
-            .map(|(code, n)| format!("{code}={n}"))
-            .collect();
-        tracing::info!(
-            records = self.records,
-            events = self.events,
-            indexed = self.indexed,
-            duplicates = self.duplicates,
-            rejected = self.rejected,
-            undecodable = self.undecodable,
-            notices = self.notices,
-            retried = self.events - final_ones,
-            without_session = self.without_session,
-            outside_sessions = self.outside_sessions,
-            sessions_refused = self.sessions_refused,
-            sessions_from_memory = self.sessions_from_memory,
-            rejected_codes = codes.join(","),
-            retry_code = self.retry_code,
-            "batch handled"
+/// Counts the final outcomes, those of the events of the records before `end`,
+/// so that each event counts once however often it is delivered.
+pub(crate) fn count_outcomes(
+    prepared: &Prepared,
+    outcomes: &[ItemOutcome],
+    meeting: &Meeting,
+    end: usize,
+    line: &mut Enrich,
+) {
+    let mut others = 0_u64;
+    let mut finished = 0_u64;
+    let events = prepared.enriched.iter().zip(outcomes);
+    for (at, (event, outcome)) in events.enumerate() {
+        if let ItemOutcome::Retry { code } = outcome {
+            line.retry_code.0.clone_from(code);
+            continue;
+        }
+        if event.record >= end {
+            continue;
+        }
+        finished += 1;
+        others += u64::from(event.document.session.source == SOURCE_STREAM);
+        match outcome {
+            ItemOutcome::Indexed => line.indexed.add(1_u64),
+            ItemOutcome::Duplicate => line.duplicates.add(1_u64),
+            ItemOutcome::Rejected(rejection) => {
+                line.rejected.add(1_u64);
+                line.rejected_by.add(code(rejection), 1_u64);
+            }
+            ItemOutcome::Retry { .. } => {}
+        }
+        if *outcome != ItemOutcome::Duplicate {
+            match meeting.met.get(at) {
+                Some(Met::Unknown) => line.events_without_session.add(1_u64),
+                Some(Met::Outside) => line.outside_sessions.0 += 1,
+                Some(Met::Since(_)) | None => {}
+            }
+        }
+    }
+    let unreadable = prepared.unreadable.iter();
+    for item in unreadable.filter(|item| item.record < end) {
+        finished += 1;
+        others += u64::from(!is_of_collect(item));
+        line.undecodable.add(1_u64);
+        line.rejected_by.add(code(&item.rejection), 1_u64);
+    }
+    line.other_producers.add(others);
+    // What is refused and final is stored.
+    let stored = line.rejected.get() + line.undecodable.get();
+    line.dead_letters.add(stored);
+    line.retried.add(line.received.get() - finished);
+    line.sessions_from_memory.0 = meeting.from_memory as u64;
+}
+
+/// Notes the requests to OpenSearch since this was last called.
+pub(crate) fn count_requests(search: &Search, line: &mut Enrich) {
+    for time in search.take_times() {
+        let (operation, outcome) = (time.operation.as_str(), time.outcome.as_str());
+        line.open_search.add(operation, outcome, time.took);
+    }
+}
+
+/// Whether collect packed it: what it accepted is in records of its own form.
+fn is_of_collect(item: &Unreadable) -> bool {
+    item.place.is_some_and(|place| place.packed)
+}
+
+/// A code as part of a metric's name.
+fn code(rejection: &Rejection) -> &'static str {
+    match &rejection.code {
+        Cow::Borrowed(ours) => ours,
+        Cow::Owned(theirs) => {
+            let known = INDEX_CODES.iter().find(|known| *known == theirs);
+            known.copied().unwrap_or("other")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use freshet_events::{Code, Stage};
+
+    #[test]
+    fn a_cluster_cannot_make_a_metric_s_name() {
+        let theirs = |kind: &str| code(&Rejection::by_index(kind, "r"));
+        assert_eq!(
+            theirs("mapper_parsing_exception"),
+            "mapper_parsing_exception"
         );
-        if self.without_session > 0 {
-            freshet_telemetry::count("EventsWithoutSession", self.without_session);
-        }
-        if self.sessions_refused > 0 {
-            freshet_telemetry::count("SessionDocumentsRefused", self.sessions_refused);
-        }
+        assert_eq!(theirs("x\",\"Evil\":1"), "other");
+        let ours = Rejection::new(Stage::Unpack, Code::RecordTooLarge, "r");
+        assert_eq!(code(&ours), "record_too_large");
     }
 }

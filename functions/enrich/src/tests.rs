@@ -11,6 +11,7 @@ use freshet_edge::records::{Batch, SequenceNumber};
 use freshet_enrichment::{Enricher, geo::Geo, user_agent::UserAgents};
 use freshet_events::{Notice, Timestamp, wire};
 use freshet_search::{Auth, BulkLimits, DailyIndices, Indexer, Search};
+use freshet_telemetry::stages::Enrich;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
@@ -25,7 +26,7 @@ fn enricher() -> Enricher {
     )
 }
 
-fn wire_event(id: &str) -> String {
+pub(crate) fn wire_event(id: &str) -> String {
     wire_event_at(id, "s", 1_000)
 }
 
@@ -35,21 +36,21 @@ fn wire_event_at(id: &str, session: &str, timestamp_ms: u128) -> String {
     )
 }
 
-fn packed(ids: &[&str]) -> Vec<u8> {
+pub(crate) fn packed(ids: &[&str]) -> Vec<u8> {
     let mut packer = wire::Packer::new();
     ids.iter()
         .for_each(|id| packer.push(wire_event(id).as_bytes()));
     packer.finish()
 }
 
-fn notice(source: &str, rejected: &[(&str, u32)]) -> Vec<u8> {
+pub(crate) fn notice(source: &str, rejected: &[(&str, u32)]) -> Vec<u8> {
     let rejected = rejected.iter().map(|(code, n)| ((*code).to_owned(), *n));
     let at = Timestamp::from_millis(1_795_456_799_000).unwrap();
     let notice = Notice::new(at, source, rejected.collect()).unwrap();
     notice.encode()
 }
 
-fn batch(records: &[Vec<u8>]) -> String {
+pub(crate) fn batch(records: &[Vec<u8>]) -> String {
     let records: Vec<Value> = records
         .iter()
         .enumerate()
@@ -65,11 +66,14 @@ fn batch(records: &[Vec<u8>]) -> String {
 /// OpenSearch and S3 in one, answering each item as its event id says:
 /// `retry…` 429, `bad…` 400, `dup…` 409, everything else 201. Session
 /// documents go by their session id: also `closed…` 400, a closed index.
-async fn servers(s3_status: u16) -> (MockServer, Handler) {
+pub(crate) async fn servers(s3_status: u16) -> (MockServer, Handler) {
     servers_with(s3_status, None).await
 }
 
-async fn servers_with(s3_status: u16, sessions: Option<Sessions>) -> (MockServer, Handler) {
+pub(crate) async fn servers_with(
+    s3_status: u16,
+    sessions: Option<Sessions>,
+) -> (MockServer, Handler) {
     let server = MockServer::start().await;
     let view = json!({"c-1": {"aliases": {"c": {"is_write_index": true}}, "settings": {"index": {"creation_date": "0"}}}});
     Mock::given(method("GET"))
@@ -122,7 +126,8 @@ async fn servers_with(s3_status: u16, sessions: Option<Sessions>) -> (MockServer
     let search = Search::connect(&server.uri(), Auth::None).unwrap();
     let stores = Stores {
         indexer: Indexer::new(search.clone(), "c", BulkLimits::default()),
-        daily: DailyIndices::new(search, BulkLimits::default()),
+        daily: DailyIndices::new(search.clone(), BulkLimits::default()),
+        search,
         alias: "c".to_owned(),
         dead_letters: DeadLetterStore::new(aws_sdk_s3::Client::from_conf(s3), "b"),
     };
@@ -131,8 +136,10 @@ async fn servers_with(s3_status: u16, sessions: Option<Sessions>) -> (MockServer
 
 async fn handle(handler: &Handler, records: &[Vec<u8>]) -> Option<String> {
     let deadline = SystemTime::now() + Duration::from_secs(12);
-    let answer = handler.handle(&batch(records), deadline).await.unwrap();
-    answer.from_record().map(str::to_owned)
+    let mut line = Enrich::default();
+    let payload = batch(records);
+    let answer = handler.handle(&payload, deadline, &mut line).await;
+    answer.unwrap().from_record().map(str::to_owned)
 }
 
 /// The stored objects, by key: their lines.

@@ -63,7 +63,10 @@ mod tests {
     fn a_consumer_that_is_not_invoked_falls_behind_only_if_something_arrives() {
         let some = Some(500.0);
         let ages = |known: &[Option<f64>], arrived: &[f64]| ages_ms(known, arrived, P);
-        assert_eq!(ages(&[some, None, None], &[5.0, 0.0, 0.0]), [500.0, 500.0, 0.0]);
+        assert_eq!(
+            ages(&[some, None, None], &[5.0, 0.0, 0.0]),
+            [500.0, 500.0, 0.0]
+        );
         assert_eq!(
             ages(&[some, None, None, None], &[5.0, 5.0, 5.0, 0.0]),
             [500.0, 500.0, 2.0 * P, 3.0 * P]
@@ -78,7 +81,10 @@ mod tests {
             ages(&[Some(3.0 * P), None, None], &[5.0, 0.0, 0.0]),
             [3.0 * P, 3.0 * P, 5.0 * P]
         );
-        assert_eq!(ages(&[None, None, None], &[7.0, 7.0, 7.0]), [0.0, 2.0 * P, 3.0 * P]);
+        assert_eq!(
+            ages(&[None, None, None], &[7.0, 7.0, 7.0]),
+            [0.0, 2.0 * P, 3.0 * P]
+        );
     }
 
     #[test]

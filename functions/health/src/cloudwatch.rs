@@ -72,14 +72,17 @@ fn take(
 ) -> Result<(), CheckError> {
     use aws_sdk_cloudwatch::types::StatusCode;
     // Partial is what all pages but the last of a metric say.
-    let failed = |status: &StatusCode| !matches!(status, StatusCode::Complete | StatusCode::PartialData);
+    let failed =
+        |status: &StatusCode| !matches!(status, StatusCode::Complete | StatusCode::PartialData);
     if let Some(status) = result.status_code().filter(|status| failed(status)) {
         return Err(CheckError::Refused {
             service: SERVICE,
             code: status.as_str().to_owned(),
         });
     }
-    let place = result.id().and_then(|id| id.strip_prefix('q')?.parse::<usize>().ok());
+    let place = result
+        .id()
+        .and_then(|id| id.strip_prefix('q')?.parse::<usize>().ok());
     let Some(query) = place.and_then(|place| queries.get(place)) else {
         return Ok(());
     };

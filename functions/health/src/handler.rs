@@ -2,7 +2,9 @@
 
 use crate::checks::dead_letters::{self, Cursor, DeadLetters, Look};
 use crate::checks::probe::{self, Way};
-use crate::checks::{Check, CheckError, Found, domain, guard, lag, ledger, pipeline, search, stream};
+use crate::checks::{
+    Check, CheckError, Found, domain, guard, lag, ledger, pipeline, search, stream,
+};
 use crate::cloudwatch;
 use crate::config::Config;
 use crate::report::{Findings, Report};
@@ -118,7 +120,8 @@ impl Handler {
     /// One run. Whatever is broken, it ends before the function's deadline,
     /// with its metrics written; they are written before the report is put.
     pub async fn handle(&self, request_id: &str, function_deadline: SystemTime) -> Report {
-        self.run(request_id, now(), answer_by(function_deadline)).await
+        self.run(request_id, now(), answer_by(function_deadline))
+            .await
     }
 
     async fn run(&self, request_id: &str, checked_at: Timestamp, answer_by: Instant) -> Report {
@@ -130,10 +133,15 @@ impl Handler {
             self.metrics.write(request_id, &consumer);
         }
         findings.measure(&mut line);
+        let report = findings.report(checked_at);
+        for (check, entry) in &report.checks {
+            if let Some(message) = &entry.message {
+                tracing::warn!(check = check.as_str(), message, "not good");
+            }
+        }
         let took = begin.elapsed().as_millis();
         line.duration = u64::try_from(took).unwrap_or(u64::MAX).into();
         drop(line);
-        let report = findings.report(checked_at);
         self.put(&report, answer_by).await;
         report
     }
@@ -148,7 +156,7 @@ impl Handler {
             Some(guard(by(Check::Domain), look).await)
         };
         let stages = self.config.consumers.iter().map(|consumer| consumer.stage);
-        let stream = self.stream(series.clone());
+        let stream = self.stream(series.clone(), before(by(Check::Stream)));
         let dead_letters = self.dead_letters(now, before(by(Check::DeadLetters)));
         let probe = self.probe(now, before(by(Check::Probe)));
         // Boxed, as together they nest deeper than the compiler likes.
@@ -156,7 +164,10 @@ impl Handler {
             Box::pin(guard(by(Check::Search), search::check(&self.search))),
             Box::pin(domain),
             Box::pin(guard(by(Check::Stream), stream)),
-            guard(by(Check::Lag), of(series.clone(), |series| lag::check(series, stages))),
+            guard(
+                by(Check::Lag),
+                of(series.clone(), |series| lag::check(series, stages))
+            ),
             Box::pin(guard(by(Check::DeadLetters), dead_letters)),
             guard(by(Check::Pipeline), of(series.clone(), pipeline::check)),
             guard(by(Check::Ledger), of(series.clone(), ledger::check)),
@@ -186,10 +197,14 @@ impl Handler {
     async fn stream(
         &self,
         series: impl Future<Output = Result<Arc<Series>, CheckError>>,
+        by: Instant,
     ) -> Found<stream::Stream> {
         // The shards are told though CloudWatch is slow.
-        let by = before(Instant::now() + Check::Stream.time());
-        let series = async { timeout_at(by, series).await.unwrap_or(Err(CheckError::Timeout)) };
+        let series = async {
+            timeout_at(by, series)
+                .await
+                .unwrap_or(Err(CheckError::Timeout))
+        };
         stream::check(&self.clients.kinesis, &self.config.stream_name, series).await
     }
 
@@ -203,7 +218,10 @@ impl Handler {
             by,
         };
         let found = dead_letters::check(&look, self.counted()).await;
-        let cursor = found.value.as_ref().and_then(|found| found.counted_until.clone());
+        let cursor = found
+            .value
+            .as_ref()
+            .and_then(|found| found.counted_until.clone());
         if let Some(cursor) = cursor {
             *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some(cursor);
         }
@@ -212,7 +230,11 @@ impl Handler {
 
     /// Up to where objects are counted: remembered, or in the report before.
     async fn counted(&self) -> Option<Cursor> {
-        let known = self.counted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self
+            .counted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         if known.is_some() {
             return known;
         }
@@ -248,7 +270,9 @@ impl Handler {
         };
         match timeout_at(by, self.report.put(&put)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(code = error.code(), %error, "the report is not stored"),
+            Ok(Err(error)) => {
+                tracing::error!(code = error.code(), %error, "the report is not stored")
+            }
             Err(_) => tracing::error!("the report is not stored in time"),
         }
     }

@@ -95,7 +95,10 @@ impl Findings {
         let domain = self.domain.as_ref();
         [
             (Check::Search, self.search.failure.as_ref()),
-            (Check::Domain, domain.and_then(|domain| domain.failure.as_ref())),
+            (
+                Check::Domain,
+                domain.and_then(|domain| domain.failure.as_ref()),
+            ),
             (Check::Stream, self.stream.failure.as_ref()),
             (Check::Lag, self.lag.failure.as_ref()),
             (Check::DeadLetters, self.dead_letters.failure.as_ref()),
@@ -143,7 +146,8 @@ impl Findings {
         let mut failed = 0_u64;
         for (check, failure) in self.failures() {
             failed += u64::from(failure.is_some());
-            line.check_failed.set(check.as_str(), failure.is_some().into());
+            line.check_failed
+                .set(check.as_str(), failure.is_some().into());
         }
         line.checks_failed = failed.into();
     }

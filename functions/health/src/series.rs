@@ -83,10 +83,7 @@ impl Query {
                 namespace: "Freshet",
                 name,
                 statistic: "Sum",
-                dimensions: vec![
-                    ("Stack", config.stack.clone()),
-                    ("Stage", stage.to_owned()),
-                ],
+                dimensions: vec![("Stack", config.stack.clone()), ("Stage", stage.to_owned())],
             }),
             _ => None,
         }));
@@ -183,7 +180,12 @@ impl Series {
     /// log takes most of a minute to become a metric.
     #[must_use]
     pub fn settled(&self, asked: Asked) -> f64 {
-        self.sums(asked).iter().rev().nth(1).copied().unwrap_or_default()
+        self.sums(asked)
+            .iter()
+            .rev()
+            .nth(1)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Sets the first periods' values: for tests.
@@ -204,27 +206,46 @@ mod tests {
     fn a_point_is_its_periods_and_foreign_ones_are_nobodys() {
         let mut series = Series::until(200_500, 60_000, 3);
         assert_eq!(series.span_ms(), 0..180_000);
-        for (at, value) in [(-1, 9.0), (0, 1.0), (119_999, 2.0), (180_000, 9.0), (120_000, f64::NAN)] {
+        for (at, value) in [
+            (-1, 9.0),
+            (0, 1.0),
+            (119_999, 2.0),
+            (180_000, 9.0),
+            (120_000, f64::NAN),
+        ] {
             series.put(Asked::Incoming, at, value);
         }
         assert_eq!(series.points(Asked::Incoming), [Some(1.0), Some(2.0), None]);
         assert_eq!(series.sums(Asked::ReadThrottles), [0.0; 3]);
-        assert_eq!((series.latest(Asked::Incoming), series.settled(Asked::Incoming)), (0.0, 2.0));
+        assert_eq!(
+            (
+                series.latest(Asked::Incoming),
+                series.settled(Asked::Incoming)
+            ),
+            (0.0, 2.0)
+        );
     }
 
     #[test]
     fn a_run_asks_for_so_many_metrics_as_docs_health_md_says() {
         let vars = [
-            ("STACK_NAME", "stack"), ("COLLECT_URL", "u"), ("STREAM_NAME", "s"), ("CONSUMERS", "enrich=e,aggregate=a"),
-            ("DEAD_LETTER_QUEUE_URL", "q"), ("DEAD_LETTER_BUCKET", "b"), ("ENRICH_MAPPING_ID", "m"),
-            ("OPENSEARCH_URL", "o"), ("AGGREGATION_TABLE", "t"),
+            ("STACK_NAME", "stack"),
+            ("COLLECT_URL", "u"),
+            ("STREAM_NAME", "s"),
+            ("CONSUMERS", "enrich=e,aggregate=a"),
+            ("DEAD_LETTER_QUEUE_URL", "q"),
+            ("DEAD_LETTER_BUCKET", "b"),
+            ("ENRICH_MAPPING_ID", "m"),
+            ("OPENSEARCH_URL", "o"),
+            ("AGGREGATION_TABLE", "t"),
         ];
         let config = Config::from_vars(vars.map(|(k, v)| (k.to_owned(), v.to_owned()))).unwrap();
         let queries = Query::all(&config);
         assert_eq!(queries.len(), 19);
         let docs = include_str!("../../../docs/health.md");
         assert!(docs.contains("19 metrics"));
-        let distinct: std::collections::HashSet<_> = queries.iter().map(|query| query.asked).collect();
+        let distinct: std::collections::HashSet<_> =
+            queries.iter().map(|query| query.asked).collect();
         assert_eq!(distinct.len(), queries.len());
         for query in queries.iter().filter(|query| query.namespace == "Freshet") {
             let names: Vec<_> = query.dimensions.iter().map(|(name, _)| *name).collect();

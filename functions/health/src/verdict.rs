@@ -119,14 +119,21 @@ impl Judged for Cluster {
             verdict.warn(filling, full);
         }
         if let Some(heap) = self.heap_used_percent {
-            verdict.warn(heap >= HEAP_WARNING_PERCENT, || format!("a heap is {heap:.0} % full"));
+            verdict.warn(heap >= HEAP_WARNING_PERCENT, || {
+                format!("a heap is {heap:.0} % full")
+            });
         }
     }
 }
 
 impl Judged for Domain {
     fn judge(&self, verdict: &mut Verdict) {
-        let state = || format!("the domain is {} and its health {}", self.state, self.health);
+        let state = || {
+            format!(
+                "the domain is {} and its health {}",
+                self.state, self.health
+            )
+        };
         verdict.note(self.health >= 2, Status::Failing, state);
         verdict.warn(self.health == 1, state);
     }
@@ -136,7 +143,9 @@ impl Judged for Stream {
     fn judge(&self, verdict: &mut Verdict) {
         if let Some(status) = &self.status {
             let usable = matches!(status.as_str(), "ACTIVE" | "UPDATING");
-            verdict.note(!usable, Status::Failing, || format!("the stream is {status}"));
+            verdict.note(!usable, Status::Failing, || {
+                format!("the stream is {status}")
+            });
         }
         let writes = self.write_throttles.unwrap_or_default();
         let reads = self.read_throttles.unwrap_or_default();
@@ -149,7 +158,12 @@ impl Judged for Lag {
     fn judge(&self, verdict: &mut Verdict) {
         for (stage, behind) in &self.consumers {
             let (age, records) = (behind.iterator_age_ms, behind.records);
-            let told = || format!("{stage} is {:.0} s and {records} records behind", age / 1_000.0);
+            let told = || {
+                format!(
+                    "{stage} is {:.0} s and {records} records behind",
+                    age / 1_000.0
+                )
+            };
             let failing = age >= LAG_FAILING_MS;
             verdict.note(failing, Status::Failing, told);
             let slow = age >= LAG_WARNING_MS || records > LAG_WARNING_RECORDS;
@@ -165,17 +179,23 @@ impl Judged for DeadLetters {
         verdict.warn(depth > 0, || format!("{depth} messages wait in the queue"));
         verdict.warn(events > 0, || format!("{events} events were given up"));
         let unreadable = self.unreadable;
-        verdict.warn(unreadable > 0, || format!("{unreadable} records or objects cannot be read"));
+        verdict.warn(unreadable > 0, || {
+            format!("{unreadable} records or objects cannot be read")
+        });
         let left = self.left;
         verdict.warn(left > 0, || format!("{left} objects are not counted yet"));
-        verdict.warn(self.incomplete, || "more objects than can be listed: some are not counted".into());
+        verdict.warn(self.incomplete, || {
+            "more objects than can be listed: some are not counted".into()
+        });
     }
 }
 
 impl Judged for Ledger {
     fn judge(&self, verdict: &mut Verdict) {
         let missing = self.unbalanced;
-        verdict.warn(missing > 0.0, || format!("{missing} accepted events have no outcome"));
+        verdict.warn(missing > 0.0, || {
+            format!("{missing} accepted events have no outcome")
+        });
     }
 }
 
@@ -187,7 +207,9 @@ impl Judged for Probe {
             (self.counted_ms, "counted"),
         ] {
             let missing = seen.is_none();
-            verdict.note(missing, Status::Failing, || format!("the probe was not {what} in time"));
+            verdict.note(missing, Status::Failing, || {
+                format!("the probe was not {what} in time")
+            });
             let slow = seen.is_some_and(|ms| ms > PROBE_WARNING_MS);
             verdict.warn(slow, || format!("the probe was {what} late"));
             if missing && what == "accepted" {
@@ -252,13 +274,22 @@ mod tests {
             (Colour::Red, 0.0, 0.0, Status::Failing),
             (Colour::Unknown, 0.0, 0.0, Status::Failing),
         ] {
-            assert_eq!(judged(&cluster(colour, disk, heap)), status, "{colour:?} {disk} {heap}");
+            assert_eq!(
+                judged(&cluster(colour, disk, heap)),
+                status,
+                "{colour:?} {disk} {heap}"
+            );
         }
     }
 
     #[test]
     fn domain_and_stream() {
-        for (health, status) in [(0, Status::Ok), (1, Status::Warning), (2, Status::Failing), (3, Status::Failing)] {
+        for (health, status) in [
+            (0, Status::Ok),
+            (1, Status::Warning),
+            (2, Status::Failing),
+            (3, Status::Failing),
+        ] {
             let state = "Active".to_owned();
             assert_eq!(judged(&Domain { health, state }), status);
         }
@@ -300,16 +331,31 @@ mod tests {
         let none = DeadLetters::default;
         assert_eq!(judged(&none()), Status::Ok);
         for odd in [
-            DeadLetters { queue_depth: Some(1), ..none() },
-            DeadLetters { events: Some(1), ..none() },
-            DeadLetters { unreadable: 1, ..none() },
+            DeadLetters {
+                queue_depth: Some(1),
+                ..none()
+            },
+            DeadLetters {
+                events: Some(1),
+                ..none()
+            },
+            DeadLetters {
+                unreadable: 1,
+                ..none()
+            },
             DeadLetters { left: 1, ..none() },
-            DeadLetters { incomplete: true, ..none() },
+            DeadLetters {
+                incomplete: true,
+                ..none()
+            },
         ] {
             assert_eq!(judged(&odd), Status::Warning, "{odd:?}");
         }
         assert_eq!(judged(&Ledger::default()), Status::Ok);
-        let unbalanced = Ledger { unbalanced: 1.0, ..Ledger::default() };
+        let unbalanced = Ledger {
+            unbalanced: 1.0,
+            ..Ledger::default()
+        };
         assert_eq!(judged(&unbalanced), Status::Warning);
     }
 
@@ -345,7 +391,11 @@ mod tests {
             assert_eq!(with(Status::Skipped), Overall::Healthy);
             assert_eq!(with(Status::Warning), Overall::Degraded);
             let vital = ["search", "stream", "probe"].contains(&check.as_str());
-            let failing = if vital { Overall::Unhealthy } else { Overall::Degraded };
+            let failing = if vital {
+                Overall::Unhealthy
+            } else {
+                Overall::Degraded
+            };
             assert_eq!(with(Status::Failing), failing, "{check:?}");
         }
     }

@@ -9,13 +9,16 @@ use crate::request::{Request, percent_decoded};
 use freshet_edge::{answer_by, now};
 use freshet_events::Timestamp;
 use freshet_tables::{ResultTable, SlotResult, TableError};
+use freshet_telemetry::Metrics;
+use freshet_telemetry::stages::Query;
 use futures::FutureExt as _;
+use lambda_runtime::LambdaEvent;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::time::SystemTime;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 /// What is read, and below it one path an aggregation.
 const ROOT: &str = "/v1/aggregations";
@@ -104,6 +107,23 @@ impl Handler {
             windows,
             aggregations,
         }
+    }
+
+    /// Answers one invocation, and writes its line whatever becomes of it.
+    pub async fn invoke(&self, event: LambdaEvent<Box<RawValue>>, metrics: &Metrics) -> Response {
+        let mut line = metrics.begin::<Query>(&event.context.request_id);
+        let begun = Instant::now();
+        let deadline = event.context.deadline();
+        line.requests.add(1_u64);
+        let response = self.handle(event.payload.get(), deadline).await;
+        line.processing_latency.add(begun.elapsed());
+        match response.status_code {
+            304 => line.not_modified.add(1_u64),
+            400..=499 => line.refused.add(1_u64),
+            500.. => line.failed.add(1_u64),
+            _ => {}
+        }
+        response
     }
 
     /// Answers one request. Whatever the client sent, there is an answer.

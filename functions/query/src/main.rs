@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use freshet_keys::Keys;
 use freshet_tables::{HealthTable, ResultTable};
+use freshet_telemetry::Metrics;
 use freshet_windows::Registry;
 use lambda_runtime::{LambdaEvent, service_fn};
 use query::access::Access;
@@ -33,12 +34,9 @@ async fn main() -> anyhow::Result<()> {
         .map(|counted| (counted.name(), counted.description()));
     let aggregations = aggregations.collect();
     let handler = &Handler::new(table, health, access, config.windows, aggregations);
+    let metrics = &Metrics::from_env();
     lambda_runtime::run(service_fn(|event: LambdaEvent<Box<RawValue>>| async move {
-        Ok::<_, lambda_runtime::Error>(
-            handler
-                .handle(event.payload.get(), event.context.deadline())
-                .await,
-        )
+        Ok::<_, lambda_runtime::Error>(handler.invoke(event, metrics).await)
     }))
     .await
     .map_err(|error| anyhow::anyhow!(error))

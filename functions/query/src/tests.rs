@@ -10,11 +10,14 @@ use base64::engine::general_purpose::STANDARD;
 use freshet_events::Timestamp;
 use freshet_keys::Keys;
 use freshet_tables::{HealthTable, ResultTable, SlotResult};
+use freshet_telemetry::Metrics;
+use lambda_runtime::{Context, LambdaEvent};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use wiremock::matchers::{any, header};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -519,4 +522,54 @@ async fn a_read_key_is_taken_from_either_header_and_nothing_is_read_without() {
         open.get("/v1/aggregations").await.headers["cache-control"],
         "public, max-age=60"
     );
+}
+
+#[tokio::test]
+async fn every_invocation_writes_one_line() {
+    let page_view = "/v1/aggregations/page_view";
+    let bench = Bench::new().await.counted(&[slot(0, &json!({}))]).await;
+    let tag = bench.get(page_view).await.headers["etag"].clone();
+    let cases = [
+        (page_view, json!({}), 200, vec![]),
+        (
+            page_view,
+            json!({"if-none-match": tag}),
+            304,
+            vec!["NotModified"],
+        ),
+        ("/v1/aggregations/x", json!({}), 404, vec!["Refused"]),
+        (
+            "/v1/aggregations/conversion_funnel",
+            json!({}),
+            404,
+            vec!["Refused"],
+        ),
+    ];
+    for (path, headers, status, counted) in cases {
+        let (metrics, written) = Metrics::kept("shop");
+        let payload = json!({"rawPath": path, "headers": headers,
+            "requestContext": {"stage": "$default", "http": {"method": "GET"}}});
+        let mut context = Context::default();
+        context.request_id = "r-1".to_owned();
+        let deadline = SystemTime::now() + Duration::from_secs(10);
+        let since = deadline.duration_since(UNIX_EPOCH).unwrap();
+        context.deadline = u64::try_from(since.as_millis()).unwrap();
+        let payload = RawValue::from_string(payload.to_string()).unwrap();
+        let event = LambdaEvent::new(payload, context);
+        let answer = bench.handler.invoke(event, &metrics).await;
+        assert_eq!(answer.status_code, status, "{path}");
+        let lines = written.lines();
+        assert_eq!(lines.len(), 1);
+        let line: Value = serde_json::from_str(&lines[0]).unwrap();
+        assert_eq!(
+            (&line["Stage"], &line["requestId"]),
+            (&json!("query"), &json!("r-1"))
+        );
+        assert!(line["ProcessingLatency"].as_f64().is_some());
+        let names: Vec<&str> = ["NotModified", "Refused", "Failed"]
+            .into_iter()
+            .filter(|name| line.get(name).is_some())
+            .collect();
+        assert_eq!((names, &line["Requests"]), (counted, &json!(1)), "{path}");
+    }
 }

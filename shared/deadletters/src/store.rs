@@ -111,7 +111,12 @@ impl DeadLetterStore {
             .send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| StoreError::List(Box::new(error)))?;
-            objects.extend(page.contents.unwrap_or_default().into_iter().filter_map(stored));
+            objects.extend(
+                page.contents
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter_map(stored),
+            );
         }
         Ok(objects)
     }
@@ -122,7 +127,11 @@ impl DeadLetterStore {
     /// # Errors
     /// [`StoreError::List`].
     pub async fn list_after(&self, prefix: &str, after: &str) -> Result<Listing, StoreError> {
-        let request = self.s3.list_objects_v2().bucket(&self.bucket).prefix(prefix);
+        let request = self
+            .s3
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .prefix(prefix);
         let request = match after {
             "" => request,
             after => request.start_after(after),
@@ -131,7 +140,12 @@ impl DeadLetterStore {
         let page = page.map_err(|error| StoreError::List(Box::new(error)))?;
         Ok(Listing {
             more: page.is_truncated().unwrap_or(false),
-            objects: page.contents.unwrap_or_default().into_iter().filter_map(stored).collect(),
+            objects: page
+                .contents
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(stored)
+                .collect(),
         })
     }
 
@@ -141,7 +155,11 @@ impl DeadLetterStore {
     /// # Errors
     /// [`StoreError::List`].
     pub async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        let request = self.s3.list_objects_v2().bucket(&self.bucket).prefix(prefix);
+        let request = self
+            .s3
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .prefix(prefix);
         let page = request.delimiter("/").send().await;
         let page = page.map_err(|error| StoreError::List(Box::new(error)))?;
         let folders = page.common_prefixes.unwrap_or_default().into_iter();
@@ -243,10 +261,16 @@ mod tests {
             .mount(&server)
             .await;
         let store = store(&server);
-        let listing = store.list_after("aws/lambda/", "aws/lambda/a").await.unwrap();
+        let listing = store
+            .list_after("aws/lambda/", "aws/lambda/a")
+            .await
+            .unwrap();
         assert!(listing.more);
         assert_eq!(listing.objects[0].key, "aws/lambda/b");
-        assert_eq!(store.folders("aws/lambda/").await.unwrap(), ["aws/lambda/m/"]);
+        assert_eq!(
+            store.folders("aws/lambda/").await.unwrap(),
+            ["aws/lambda/m/"]
+        );
     }
 
     #[tokio::test]

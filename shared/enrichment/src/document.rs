@@ -32,6 +32,8 @@ pub struct Document {
     /// earlier of when it happened and when it was received. (An arrival time
     /// on the stream may be earlier still; the reader of the stream knows.)
     pub not_before: Timestamp,
+    /// When the collector had it, or else the stream.
+    pub received_at: Timestamp,
     /// What it says about its session.
     pub session: SessionEvent,
 }
@@ -140,6 +142,7 @@ impl Enricher {
             id,
             json,
             not_before: event.timestamp().min(event.received_at()),
+            received_at: event.received_at(),
             session,
         })
     }

@@ -81,7 +81,10 @@ pub struct Look<'a> {
 }
 
 /// Looks into both. `counted` says up to where the run before came.
-pub async fn check(look: &Look<'_>, counted: impl Future<Output = Option<Cursor>>) -> Found<DeadLetters> {
+pub async fn check(
+    look: &Look<'_>,
+    counted: impl Future<Output = Option<Cursor>>,
+) -> Found<DeadLetters> {
     let objects = async {
         let from = beginning(counted.await, look.now_ms, look.period_ms);
         count(look, from).await
@@ -127,7 +130,9 @@ async fn depth(client: &Client, url: &str) -> Result<u64, CheckError> {
     let request = client.get_queue_attributes().queue_url(url);
     let answer = request.attribute_names(name.clone()).send().await;
     let answer = answer.map_err(|error| CheckError::of(SERVICE, error))?;
-    let depth = answer.attributes().and_then(|attributes| attributes.get(&name)?.parse().ok());
+    let depth = answer
+        .attributes()
+        .and_then(|attributes| attributes.get(&name)?.parse().ok());
     depth.ok_or(CheckError::Answer(SERVICE))
 }
 
@@ -173,7 +178,10 @@ async fn count(look: &Look<'_>, from: Cursor) -> Result<DeadLetters, CheckError>
     found.incomplete = !complete;
     if found.left == 0 {
         let key = String::new();
-        cursor = cursor.max(Cursor { until_ms: settled_ms(look.now_ms), key });
+        cursor = cursor.max(Cursor {
+            until_ms: settled_ms(look.now_ms),
+            key,
+        });
     }
     found.counted_until = Some(cursor);
     Ok(found)
@@ -181,7 +189,9 @@ async fn count(look: &Look<'_>, from: Cursor) -> Result<DeadLetters, CheckError>
 
 fn is_missing(error: &StoreError) -> bool {
     match error {
-        StoreError::Get(error) => error.as_service_error().is_some_and(|error| error.is_no_such_key()),
+        StoreError::Get(error) => error
+            .as_service_error()
+            .is_some_and(|error| error.is_no_such_key()),
         _ => false,
     }
 }
@@ -189,7 +199,10 @@ fn is_missing(error: &StoreError) -> bool {
 /// Objects stored after `from`, in that order; and whether these are all.
 /// Usually the bucket holds few, and one listing has them. Otherwise each
 /// shard's folders of the days in question are listed.
-async fn stored_after(look: &Look<'_>, from: &Cursor) -> Result<(Vec<StoredObject>, bool), CheckError> {
+async fn stored_after(
+    look: &Look<'_>,
+    from: &Cursor,
+) -> Result<(Vec<StoredObject>, bool), CheckError> {
     let store = look.store;
     let first = store.list_after(ON_FAILURE, "").await.map_err(unlisted)?;
     let (mut objects, mut complete) = (first.objects, true);
@@ -218,10 +231,16 @@ async fn stored_after(look: &Look<'_>, from: &Cursor) -> Result<(Vec<StoredObjec
 /// What the keys of a shard's objects of that moment begin with:
 /// `<shard>/2026/11/25/2026-11-25T22.10.31`.
 fn key_at(shard: &str, ms: i64) -> String {
-    let time = Timestamp::from_millis(ms).unwrap_or(Timestamp::EPOCH).to_string();
+    let time = Timestamp::from_millis(ms)
+        .unwrap_or(Timestamp::EPOCH)
+        .to_string();
     let day = time.get(..10).unwrap_or_default();
     let second = time.get(..19).unwrap_or_default();
-    format!("{shard}{}/{}", day.replace('-', "/"), second.replace(':', "."))
+    format!(
+        "{shard}{}/{}",
+        day.replace('-', "/"),
+        second.replace(':', ".")
+    )
 }
 
 fn unlisted(error: StoreError) -> CheckError {

@@ -31,7 +31,9 @@ impl Respond for Bucket {
             };
         };
         let after = query.get("start-after").map_or("", String::as_str);
-        let matching = objects.iter().filter(|(key, _)| key.starts_with(prefix) && key.as_str() > after);
+        let matching = objects
+            .iter()
+            .filter(|(key, _)| key.starts_with(prefix) && key.as_str() > after);
         if query.contains_key("delimiter") {
             let mut folders: Vec<&str> = matching
                 .filter_map(|(key, _)| Some(&key[..=prefix.len() + key[prefix.len()..].find('/')?]))
@@ -47,10 +49,14 @@ impl Respond for Bucket {
         // A small page, so that few objects are more than one.
         let page: Vec<_> = matching.take(6).collect();
         let more = page.len() == 6;
-        let contents: String = page.iter().take(5).map(|(key, (at, _))| {
-            let at = Timestamp::from_millis(*at).unwrap();
-            format!("<Contents><Key>{key}</Key><LastModified>{at}</LastModified></Contents>")
-        }).collect();
+        let contents: String = page
+            .iter()
+            .take(5)
+            .map(|(key, (at, _))| {
+                let at = Timestamp::from_millis(*at).unwrap();
+                format!("<Contents><Key>{key}</Key><LastModified>{at}</LastModified></Contents>")
+            })
+            .collect();
         ResponseTemplate::new(200).set_body_string(format!(
             "<ListBucketResult><IsTruncated>{more}</IsTruncated>{contents}</ListBucketResult>"
         ))
@@ -101,9 +107,14 @@ impl Fixture {
         let depth = json!({"Attributes": {"ApproximateNumberOfMessages": "4"}});
         let depth = ResponseTemplate::new(200).set_body_json(depth);
         on(&server, "AmazonSQS.GetQueueAttributes", depth).await;
-        Mock::given(method("GET")).respond_with(bucket.clone()).mount(&server).await;
+        Mock::given(method("GET"))
+            .respond_with(bucket.clone())
+            .mount(&server)
+            .await;
         let aws = aws(&server);
-        let s3 = aws_sdk_s3::config::Builder::from(&aws).force_path_style(true).build();
+        let s3 = aws_sdk_s3::config::Builder::from(&aws)
+            .force_path_style(true)
+            .build();
         Self {
             bucket,
             store: DeadLetterStore::new(aws_sdk_s3::Client::from_conf(s3), "bucket"),
@@ -140,7 +151,10 @@ async fn events_are_counted_once_each_by_mapping() {
     assert_eq!(found.failure, None);
     let found = found.value.unwrap();
     assert_eq!((found.events, found.given_up), (Some(16), Some(6)));
-    assert_eq!((found.queue_depth, found.unreadable, found.left), (Some(4), 2, 0));
+    assert_eq!(
+        (found.queue_depth, found.unreadable, found.left),
+        (Some(4), 2, 0)
+    );
     // Nothing is counted again, whichever run it is.
     let later = fixture.look(found.counted_until, NOW_MS + PERIOD_MS).await;
     assert_eq!(later.value.unwrap().events, Some(0));
@@ -160,15 +174,29 @@ async fn what_has_just_been_stored_is_the_next_runs() {
 async fn many_objects_are_found_by_their_day_and_the_rest_is_said() {
     let fixture = Fixture::new().await;
     for old in 0..20 {
-        fixture.bucket.put("m", 0, &format!("{old:02}"), 86_400_000, object(&[packed(9)]));
+        fixture.bucket.put(
+            "m",
+            0,
+            &format!("{old:02}"),
+            86_400_000,
+            object(&[packed(9)]),
+        );
     }
     for shard in 0..3 {
-        fixture.bucket.put("m", shard, "new", 20_000, object(&[packed(2)]));
+        fixture
+            .bucket
+            .put("m", shard, "new", 20_000, object(&[packed(2)]));
     }
     let found = fixture.look(None, NOW_MS).await.value.unwrap();
     assert_eq!((found.events, found.incomplete), (Some(6), false));
     for more in 0..6 {
-        fixture.bucket.put("m", 0, &format!("more-{more}"), 10_000, object(&[packed(1)]));
+        fixture.bucket.put(
+            "m",
+            0,
+            &format!("more-{more}"),
+            10_000,
+            object(&[packed(1)]),
+        );
     }
     let found = fixture.look(None, NOW_MS).await.value.unwrap();
     assert!(found.incomplete);
@@ -177,24 +205,41 @@ async fn many_objects_are_found_by_their_day_and_the_rest_is_said() {
 #[tokio::test]
 async fn an_object_that_cannot_be_had_now_is_counted_by_the_next_run() {
     let fixture = Fixture::new().await;
-    fixture.bucket.put("m", 0, "a", 30_000, object(&[packed(1)]));
+    fixture
+        .bucket
+        .put("m", 0, "a", 30_000, object(&[packed(1)]));
     fixture.bucket.put("m", 0, "b", 20_000, vec![]);
-    fixture.bucket.put("m", 0, "c", 10_000, object(&[packed(1)]));
+    fixture
+        .bucket
+        .put("m", 0, "c", 10_000, object(&[packed(1)]));
     let found = fixture.look(None, NOW_MS).await.value.unwrap();
     assert_eq!((found.events, found.left), (Some(1), 2));
-    fixture.bucket.put("m", 0, "b", 20_000, object(&[packed(5)]));
+    fixture
+        .bucket
+        .put("m", 0, "b", 20_000, object(&[packed(5)]));
     let found = fixture.look(found.counted_until, NOW_MS + PERIOD_MS).await;
     assert_eq!(found.value.unwrap().events, Some(6));
 }
 
 #[test]
 fn a_clock_that_went_back_or_was_ahead_does_not_stop_the_count() {
-    let at = |until_ms| Cursor { until_ms, key: String::new() };
+    let at = |until_ms| Cursor {
+        until_ms,
+        key: String::new(),
+    };
     let begin = |cursor| beginning(cursor, NOW_MS, PERIOD_MS).until_ms;
     assert_eq!(begin(None), NOW_MS - PERIOD_MS);
     assert_eq!(begin(Some(at(NOW_MS - 90_000))), NOW_MS - 90_000);
-    assert_eq!(begin(Some(at(NOW_MS + 1_000))), NOW_MS + 1_000, "went back a little");
-    assert_eq!(begin(Some(at(NOW_MS + 3_600_000))), NOW_MS - PERIOD_MS, "was ahead");
+    assert_eq!(
+        begin(Some(at(NOW_MS + 1_000))),
+        NOW_MS + 1_000,
+        "went back a little"
+    );
+    assert_eq!(
+        begin(Some(at(NOW_MS + 3_600_000))),
+        NOW_MS - PERIOD_MS,
+        "was ahead"
+    );
     assert_eq!(begin(Some(at(0))), NOW_MS - 15 * PERIOD_MS, "was away");
     assert_eq!(beginning(None, i64::MIN, PERIOD_MS).until_ms, i64::MIN);
 }
@@ -203,7 +248,10 @@ fn a_clock_that_went_back_or_was_ahead_does_not_stop_the_count() {
 async fn either_is_told_without_the_other() {
     let fixture = Fixture::new().await;
     fixture.server.reset().await;
-    Mock::given(any()).respond_with(ResponseTemplate::new(403)).mount(&fixture.server).await;
+    Mock::given(any())
+        .respond_with(ResponseTemplate::new(403))
+        .mount(&fixture.server)
+        .await;
     let found = fixture.look(None, NOW_MS).await;
     assert!(found.failure.is_some());
     assert_eq!(found.value, Some(DeadLetters::default()));

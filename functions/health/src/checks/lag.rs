@@ -38,12 +38,16 @@ pub fn check(series: &Series, stages: impl IntoIterator<Item = Stage>) -> Lag {
         let records = within(&arrived, arrived.len(), age, period_ms);
         Behind {
             iterator_age_ms: age,
-            records: records.unwrap_or_else(|| mean(&arrived) * age / period_ms).round(),
+            records: records
+                .unwrap_or_else(|| mean(&arrived) * age / period_ms)
+                .round(),
         }
     };
     let stages = stages.into_iter();
     Lag {
-        consumers: stages.map(|stage| (stage.as_str(), behind(stage))).collect(),
+        consumers: stages
+            .map(|stage| (stage.as_str(), behind(stage)))
+            .collect(),
     }
 }
 

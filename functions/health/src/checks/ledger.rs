@@ -82,11 +82,23 @@ pub fn check(series: &Series) -> Ledger {
     );
     // The last period is over, but its lines may not all have arrived.
     let settled = series.periods().saturating_sub(1);
-    judge(&Flows { accepted, entered, others: of("enrich", "OtherProducers"), left, ages_ms, period_ms }, settled)
+    judge(
+        &Flows {
+            accepted,
+            entered,
+            others: of("enrich", "OtherProducers"),
+            left,
+            ages_ms,
+            period_ms,
+        },
+        settled,
+    )
 }
 
 fn add(to: &mut [f64], more: &[f64], times: f64) {
-    to.iter_mut().zip(more).for_each(|(to, more)| *to += more * times);
+    to.iter_mut()
+        .zip(more)
+        .for_each(|(to, more)| *to += more * times);
 }
 
 /// Judges the first `until` periods.

@@ -21,7 +21,8 @@ struct World {
 impl World {
     fn flows(&self) -> (Flows, f64) {
         let mut series = Series::empty(0, PERIOD_MS, self.arrivals.len());
-        let (mut waiting, mut next_lost, mut lost) = (std::collections::VecDeque::new(), 0_u32, 0.0);
+        let (mut waiting, mut next_lost, mut lost) =
+            (std::collections::VecDeque::new(), 0_u32, 0.0);
         for (period, arrivals) in self.arrivals.iter().enumerate() {
             let (mut indexed, mut age) = (0.0, None::<i64>);
             let begin = i64::try_from(period).unwrap() * PERIOD_MS;
@@ -90,7 +91,10 @@ fn even(per_period: f64) -> Flows {
 fn nothing_at_all_is_balanced() {
     assert_eq!(judge(&even(0.0), END), Ledger::default());
     assert_eq!(judge(&Flows::default(), 0), Ledger::default());
-    assert_eq!(check(&Series::until(0, PERIOD_MS, PERIODS)), Ledger::default());
+    assert_eq!(
+        check(&Series::until(0, PERIOD_MS, PERIODS)),
+        Ledger::default()
+    );
 }
 
 #[test]
@@ -166,10 +170,16 @@ fn every_kind_of_entry_and_outcome_is_in_it() {
     assert_eq!(check(&series).residue, 0.0);
     // Events that are lost on the way, after all this.
     series.put(Asked::Ours("enrich", "Indexed"), at, 850.0);
-    assert_eq!((check(&series).residue, check(&series).unbalanced), (50.0, 50.0));
+    assert_eq!(
+        (check(&series).residue, check(&series).unbalanced),
+        (50.0, 50.0)
+    );
     // A replay that did not say so hides as many.
     series.put(Asked::Ours("replay", "Replayed"), at, 0.0);
-    assert_eq!((check(&series).residue, check(&series).unbalanced), (0.0, 0.0));
+    assert_eq!(
+        (check(&series).residue, check(&series).unbalanced),
+        (0.0, 0.0)
+    );
 }
 
 fn arrivals() -> impl Strategy<Value = Vec<u32>> {

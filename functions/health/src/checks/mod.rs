@@ -188,19 +188,19 @@ mod tests {
         panic!("on purpose")
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_check_that_hangs_or_panics_fails_alone() {
-        let begin = Instant::now();
-        let by = begin + Check::Search.time();
+        let soon = Instant::now() + Duration::from_millis(50);
+        let by = soon + Duration::from_secs(60);
         let late = async {
-            tokio::time::sleep(Duration::from_secs(9)).await;
+            tokio::time::sleep(Duration::from_millis(60)).await;
             Found::from(Ok(7))
         };
-        let (hung, fell, good) = tokio::join!(guard(by, hang()), guard(by, fall()), guard(by, late));
+        let (hung, fell, good) =
+            tokio::join!(guard(soon, hang()), guard(by, fall()), guard(by, late));
         assert_eq!(hung.failure, Some(CheckError::Timeout));
         assert_eq!(fell.failure, Some(CheckError::Panicked));
         assert_eq!((good.value, good.failure), (Some(7), None));
-        assert_eq!(begin.elapsed(), Check::Search.time());
     }
 
     #[test]

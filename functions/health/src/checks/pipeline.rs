@@ -78,7 +78,10 @@ mod tests {
         for flow in [pipeline.collect, pipeline.enrich, pipeline.aggregate] {
             assert_eq!(flow.events_in, flow.events_out + flow.filtered);
         }
-        assert_eq!((pipeline.enrich.events_in, pipeline.aggregate.events_out), (100.0, 98.0));
+        assert_eq!(
+            (pipeline.enrich.events_in, pipeline.aggregate.events_out),
+            (100.0, 98.0)
+        );
         assert_eq!(check(&Series::empty(0, 60_000, 3)), Pipeline::default());
     }
 }

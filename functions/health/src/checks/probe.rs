@@ -5,7 +5,7 @@ use super::{CheckError, Found};
 use aws_sdk_secretsmanager::Client;
 use freshet_events::Timestamp;
 use freshet_search::{Method, Search};
-use freshet_tables::ResultTable;
+use freshet_tables::{ResultTable, TableError};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -155,7 +155,9 @@ async fn post(way: &Way<'_>, id: &str, now: Timestamp, by: Instant) -> Result<()
             None => Err(refused(status.as_u16().to_string())),
         }
     };
-    timeout_at(by, sent).await.unwrap_or(Err(CheckError::Timeout))
+    timeout_at(by, sent)
+        .await
+        .unwrap_or(Err(CheckError::Timeout))
 }
 
 /// The key of the source `probe`, or the first one.
@@ -169,13 +171,19 @@ async fn write_key(client: &Client, secret: &str) -> Result<String, CheckError> 
         .and_then(|text| serde_json::from_str(text).ok());
     let keys = keys.ok_or(unreadable.clone())?;
     let own = keys.iter().find(|(_, source)| *source == OWN_SOURCE);
-    let key = own.or_else(|| keys.iter().next()).map(|(key, _)| key.clone());
+    let key = own
+        .or_else(|| keys.iter().next())
+        .map(|(key, _)| key.clone());
     key.ok_or(unreadable)
 }
 
 /// Looks again and again until `by`. Failing that, it says what the last look
 /// failed of, if it did.
-async fn wait<F>(posted: Instant, by: Instant, look: impl Fn() -> F) -> Result<u64, Option<CheckError>>
+async fn wait<F>(
+    posted: Instant,
+    by: Instant,
+    look: impl Fn() -> F,
+) -> Result<u64, Option<CheckError>>
 where
     F: Future<Output = Result<bool, CheckError>>,
 {
@@ -199,21 +207,22 @@ async fn is_searchable(way: &Way<'_>, id: &str, now: Timestamp) -> Result<bool, 
     let filter = json!([{"term": {"event_id": id}}, {"range": {"@timestamp": times}}]);
     let query = json!({"size": 0, "track_total_hits": 1, "query": {"bool": {"filter": filter}}});
     let path = format!("{}/_search?filter_path=hits.total", way.alias);
-    let sent = way.search.send(Method::Post, &path, Some(query.to_string().into()), LOOK);
-    let answer = sent.await.map_err(super::search::refused)?;
-    let hits: Hits = serde_json::from_slice(&answer).map_err(|_| CheckError::Answer("OpenSearch"))?;
+    let sent = way
+        .search
+        .send(Method::Post, &path, Some(query.to_string().into()), LOOK);
+    let answer = sent.await.map_err(|error| super::search::refused(&error))?;
+    let hits: Hits =
+        serde_json::from_slice(&answer).map_err(|_| CheckError::Answer("OpenSearch"))?;
     Ok(hits.hits.total.value > 0)
 }
 
 async fn is_counted(way: &Way<'_>, id: &str, now: Timestamp) -> Result<bool, CheckError> {
     const SERVICE: &str = "DynamoDB";
-    let slot = way.results.latest("probe", now).await.map_err(|error| {
-        tracing::warn!(%error, "the probe's result is not read");
-        CheckError::Refused {
-            service: SERVICE,
-            code: error.code().to_owned(),
-        }
-    })?;
+    let refused = |error: TableError| CheckError::Refused {
+        service: SERVICE,
+        code: error.code().to_owned(),
+    };
+    let slot = way.results.latest("probe", now).await.map_err(refused)?;
     let Some(slot) = slot else { return Ok(false) };
     let slot: Slot = serde_json::from_slice(&slot.body).map_err(|_| CheckError::Answer(SERVICE))?;
     Ok(slot.result.event_ids.iter().any(|counted| counted == id))

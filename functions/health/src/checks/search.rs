@@ -12,8 +12,10 @@ const SERVICE: &str = "OpenSearch";
 const TIMEOUT: Duration = Duration::from_secs(8);
 
 const HEALTH: &str = "_cluster/health?timeout=5s";
-const STATS: &str = "_cluster/stats?filter_path=indices.count,indices.docs.count,indices.store.size_in_bytes";
-const NODES: &str = "_nodes/stats/fs,jvm?filter_path=nodes.*.fs.total,nodes.*.jvm.mem.heap_used_percent";
+const STATS: &str =
+    "_cluster/stats?filter_path=indices.count,indices.docs.count,indices.store.size_in_bytes";
+const NODES: &str =
+    "_nodes/stats/fs,jvm?filter_path=nodes.*.fs.total,nodes.*.jvm.mem.heap_used_percent";
 
 /// A cluster's colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
@@ -191,11 +193,11 @@ impl Nodes {
 
 pub(crate) async fn ask<T: DeserializeOwned>(search: &Search, path: &str) -> Result<T, CheckError> {
     let answer = search.send(Method::Get, path, None, TIMEOUT).await;
-    serde_json::from_slice(&answer.map_err(refused)?).map_err(|_| CheckError::Answer(SERVICE))
+    serde_json::from_slice(&answer.map_err(|error| refused(&error))?)
+        .map_err(|_| CheckError::Answer(SERVICE))
 }
 
-pub(crate) fn refused(error: SearchError) -> CheckError {
-    tracing::warn!(code = error.code(), status = error.status(), "OpenSearch did not answer a check");
+pub(crate) fn refused(error: &SearchError) -> CheckError {
     match error.status() {
         Some(status) => CheckError::Refused {
             service: SERVICE,
@@ -219,9 +221,16 @@ mod tests {
         let stats = json!({"indices": {"count": 1, "docs": {"count": 40}, "store": {"size_in_bytes": 4_000}}});
         let node = |free: u64, heap: u64| json!({"fs": {"total": {"total_in_bytes": 100, "free_in_bytes": free, "available_in_bytes": free}}, "jvm": {"mem": {"heap_used_percent": heap}}});
         let nodes = json!({"nodes": {"a": node(40, 71), "b": node(15, 50), "c": {}}});
-        for (at, body) in [("/_cluster/health", health), ("/_cluster/stats", stats), ("/_nodes/stats/fs,jvm", nodes)] {
+        for (at, body) in [
+            ("/_cluster/health", health),
+            ("/_cluster/stats", stats),
+            ("/_nodes/stats/fs,jvm", nodes),
+        ] {
             let answer = ResponseTemplate::new(200).set_body_json(body);
-            Mock::given(path(at)).respond_with(answer).mount(server).await;
+            Mock::given(path(at))
+                .respond_with(answer)
+                .mount(server)
+                .await;
         }
     }
 
@@ -233,9 +242,16 @@ mod tests {
         assert_eq!(found.failure, None);
         let cluster = found.value.unwrap();
         assert_eq!((cluster.colour.number(), cluster.nodes), (1, 2));
-        assert_eq!((cluster.unassigned_shards, cluster.documents), (3, Some(40)));
+        assert_eq!(
+            (cluster.unassigned_shards, cluster.documents),
+            (3, Some(40))
+        );
         assert_eq!(cluster.heap_used_percent, Some(71.0));
-        assert!(cluster.disk_used_percent.is_some_and(|percent| (percent - 85.0).abs() < 1e-9));
+        assert!(
+            cluster
+                .disk_used_percent
+                .is_some_and(|percent| (percent - 85.0).abs() < 1e-9)
+        );
     }
 
     #[tokio::test]
@@ -247,7 +263,10 @@ mod tests {
         answers(&server, "red").await;
         let found = check(&Search::connect(&server.uri(), Auth::None).unwrap()).await;
         let cluster = found.value.unwrap();
-        assert_eq!((cluster.colour, cluster.disk_used_percent), (Colour::Red, None));
+        assert_eq!(
+            (cluster.colour, cluster.disk_used_percent),
+            (Colour::Red, None)
+        );
         let refused = CheckError::Refused {
             service: SERVICE,
             code: "429".into(),
