@@ -1,6 +1,8 @@
 //! `docs/metrics.md` and the code say the same: every metric with its stage and
 //! unit, in both directions, and how long a typical line is.
 
+#![allow(clippy::unwrap_used)] // helpers of tests count as tests
+
 use freshet_telemetry::stages::{
     Aggregate, Collect, Consumer, Enrich, Health, OpenSearchTimes, Query, StageMetrics,
 };
