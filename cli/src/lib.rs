@@ -10,6 +10,7 @@ pub mod build;
 pub mod dashboard;
 pub mod deploy;
 pub mod freshness;
+mod health;
 pub mod install;
 pub mod live;
 pub mod paths;
