@@ -111,7 +111,7 @@ async fn killed(bench: &Bench, watch: &mut Watch) -> Result<()> {
         enrich.kill_environments();
         watch.look(bench).await;
         ensure!(
-            watch.now() < until,
+            watch::now_ms() < until,
             "errors are an alarm: {}",
             watch.states()
         );

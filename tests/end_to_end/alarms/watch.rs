@@ -54,10 +54,6 @@ impl Watch {
         })
     }
 
-    pub(super) fn now(&self) -> i64 {
-        now_ms()
-    }
-
     /// The time so many minutes from now.
     pub(super) fn minutes(&self, count: u32) -> i64 {
         now_ms() + i64::try_from((self.minute * count).as_millis()).unwrap_or(i64::MAX)
