@@ -19,11 +19,12 @@ pub const STACK_NAME: &str = "freshet";
 const BUCKET: &str = "freshet-artifacts";
 
 /// The functions: logical id and binary.
-pub const FUNCTIONS: [(&str, &str); 5] = [
+pub const FUNCTIONS: [(&str, &str); 6] = [
     ("CollectFunction", "collect"),
     ("EnrichFunction", "enrich"),
     ("AggregateFunction", "aggregate"),
     ("QueryFunction", "query"),
+    ("HealthFunction", "health"),
     ("ProvisionFunction", "provision"),
 ];
 

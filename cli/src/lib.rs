@@ -11,6 +11,7 @@ pub mod cost;
 pub mod dashboard;
 pub mod deploy;
 pub mod freshness;
+mod health;
 pub mod install;
 pub mod live;
 pub mod paths;

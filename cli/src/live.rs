@@ -2,6 +2,7 @@
 //! long events take from the POST until they are found.
 
 use crate::freshness::{Answer, Freshness};
+use crate::health;
 use freshet_local::function::LogLine;
 use serde::Deserialize;
 use std::fmt;
@@ -11,6 +12,8 @@ use tokio::sync::broadcast;
 
 /// How often newly searchable events are looked for.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
+/// How often health's last report is looked at.
+const HEALTH_EVERY: Duration = Duration::from_secs(5);
 
 /// Counts since the stack started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,6 +85,8 @@ pub struct Snapshot {
     pub p50_s: Option<f64>,
     /// 95th percentile of the same.
     pub p95_s: Option<f64>,
+    /// What health says, in some words.
+    pub health: String,
 }
 
 /// Watches a stack.
@@ -94,6 +99,7 @@ struct State {
     counts: Counts,
     freshness: Freshness,
     last: (u64, Instant),
+    health: String,
 }
 
 impl Drop for Live {
@@ -116,6 +122,7 @@ impl Live {
             counts: Counts::default(),
             freshness: Freshness::default(),
             last: (0, Instant::now()),
+            health: "not asked yet".to_owned(),
         }));
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -127,6 +134,22 @@ impl Live {
             tokio::spawn(probe(http, url, Arc::clone(&state))),
         ];
         Ok(Self { state, tasks })
+    }
+
+    /// Watches what health says too.
+    ///
+    /// # Errors
+    /// If the HTTP client cannot be made.
+    pub fn with_health(mut self, url: &str) -> anyhow::Result<Self> {
+        let (http, url, state) = (health::client()?, url.to_owned(), Arc::clone(&self.state));
+        self.tasks.push(tokio::spawn(async move {
+            loop {
+                let said = health::state(&http, &url).await;
+                lock(&state).health = said;
+                tokio::time::sleep(HEALTH_EVERY).await;
+            }
+        }));
+        Ok(self)
     }
 
     /// What is known now. Asking twice gives the rate in between.
@@ -147,6 +170,7 @@ impl Live {
             per_second,
             p50_s: state.freshness.quantile_s(0.5),
             p95_s: state.freshness.quantile_s(0.95),
+            health: state.health.clone(),
         }
     }
 }

@@ -48,7 +48,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Up(up) => up.run().await?,
         Command::Down(down) => down.run().await?,
-        Command::Status(status) => status.run()?,
+        Command::Status(status) => status.run().await?,
         Command::Send(send) => return send.run().await,
         Command::Top(top) => return top.run().await,
         Command::Provision(provision) => provision.run().await?,

@@ -14,6 +14,7 @@ use freshet_local::cloud::{CloudOptions, LocalCloud, aws_config};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Loopback ports; 0 is any that is free.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,6 +42,13 @@ pub struct StackOptions {
     pub fresh: bool,
     /// Variables that replace a function's own, by logical id.
     pub overrides: BTreeMap<String, Vec<(String, String)>>,
+    /// How long a minute of the schedules is, by which health runs. None = it
+    /// does not run, and posts no probes between the events of others.
+    pub minute: Option<Duration>,
+    /// Timeouts that replace a function's own, by logical id.
+    pub timeouts: BTreeMap<String, Duration>,
+    /// Parameters of the template, beside or instead of those for a laptop.
+    pub parameters: Vec<(&'static str, String)>,
 }
 
 /// Where a stack can be reached; `endpoints.json` in its state.
@@ -75,6 +83,13 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
+    /// The state that health saw last is here.
+    #[must_use]
+    pub fn health_url(&self) -> String {
+        let api = self.query_url.strip_suffix("/aggregations");
+        format!("{}/health", api.unwrap_or(&self.query_url))
+    }
+
     fn path(state: &Path) -> PathBuf {
         state.join("endpoints.json")
     }
@@ -143,7 +158,7 @@ impl Stack {
         } else {
             options.shards
         };
-        let parameters = [
+        let mut parameters = BTreeMap::from([
             ("OpenSearchUrl", opensearch.url().to_owned()),
             ("OpenSearchAuth", "none".to_owned()),
             ("ShardCount", shards.to_string()),
@@ -156,7 +171,9 @@ impl Stack {
             ("DashboardsUrl", "none".to_owned()),
             // It listens on this machine only, and there is no IAM to ask.
             ("QueryAuthorization", "NONE".to_owned()),
-        ];
+        ]);
+        parameters.extend(options.parameters);
+        let parameters: Vec<_> = parameters.into_iter().collect();
         deploy::deploy(
             &aws,
             ministack.url(),
@@ -181,6 +198,8 @@ impl Stack {
             state: paths.state().to_path_buf(),
             http_port: options.ports.http,
             overrides: options.overrides,
+            minute: options.minute,
+            timeouts: options.timeouts,
         })
         .await?;
         let collect_url = format!("{}/v1/events", cloud.api.url);

@@ -1,5 +1,6 @@
 //! `freshet up`, `down` and `status`.
 
+use crate::health;
 use crate::live::Live;
 use crate::paths::Paths;
 use crate::process::last_lines;
@@ -71,6 +72,7 @@ impl Up {
             },
             shards: self.shards,
             fresh: self.fresh,
+            minute: Some(Duration::from_secs(60)),
             ..StackOptions::default()
         };
         let (mut interrupt, mut terminate) = (
@@ -191,7 +193,8 @@ async fn watch(stack: &Stack) -> Result<()> {
         stack.cloud.logs.subscribe(),
         &endpoints.opensearch_url,
         &endpoints.write_alias,
-    )?;
+    )?
+    .with_health(&endpoints.health_url())?;
     let terminal = std::io::stdout().is_terminal();
     let mut drawn = 0;
     loop {
@@ -210,7 +213,10 @@ async fn watch(stack: &Stack) -> Result<()> {
         };
         let mut out = std::io::stdout().lock();
         if terminal {
-            let panel = format!("{snapshot}   lag {lag_ms} ms\n\n  Ctrl-C stops everything");
+            let panel = format!(
+                "{snapshot}   lag {lag_ms} ms\n  health         {}\n\n  Ctrl-C stops everything",
+                snapshot.health
+            );
             if drawn > 0 {
                 write!(out, "\x1b[{drawn}A\r\x1b[J")?;
             }
@@ -220,11 +226,12 @@ async fn watch(stack: &Stack) -> Result<()> {
             let c = &snapshot.counts;
             writeln!(
                 out,
-                "in {} indexed {} duplicates {} rejected {} lag {lag_ms} ms",
+                "in {} indexed {} duplicates {} rejected {} lag {lag_ms} ms health {}",
                 c.received,
                 c.indexed,
                 c.duplicates,
-                c.refused + c.rejected
+                c.refused + c.rejected,
+                snapshot.health
             )?;
         }
         out.flush()?;
@@ -270,7 +277,7 @@ impl Status {
     ///
     /// # Errors
     /// If the stack is not up: scripts see it by the exit code.
-    pub fn run(self) -> Result<()> {
+    pub async fn run(self) -> Result<()> {
         let paths = Paths::new(self.state.as_deref())?;
         let record = RunRecord::read(paths.state())?.filter(|record| record.owner.is_running());
         let record = record.context("the stack is not up")?;
@@ -279,7 +286,11 @@ impl Status {
         for (name, id) in &record.processes {
             println!("  {name:<12} pid {:<8} {}", id.pid, state(id.is_running()));
         }
-        println!("{}", welcome(&Endpoints::read(paths.state())?));
+        let endpoints = Endpoints::read(paths.state())?;
+        println!("{}", welcome(&endpoints));
+        let http = health::client()?;
+        let state = health::state(&http, &endpoints.health_url()).await;
+        println!("  health     {state}");
         Ok(())
     }
 }

@@ -67,6 +67,16 @@ lambda_svc._poll_kinesis = lambda: False
 #    the second one back for 40 ms.
 socketserver.StreamRequestHandler.disable_nagle_algorithm = True
 
+# 8. It knows metrics, and neither many of them nor what alarms make of them.
+import metrics  # noqa: E402
+
+metrics.correct()
+
+# 9. Schedules are run where the functions are: here, there would be two runs.
+import ministack.services.scheduler as scheduler  # noqa: E402
+
+scheduler.start_scheduler = lambda: None
+
 # 5. Its reshards throw the parents away, with what nobody has read yet.
 resharding.correct()
 

@@ -1,5 +1,7 @@
 //! A function: its bootstrap, run in as many environments as are needed.
 
+use crate::mapping::now_ms;
+use crate::metrics::Metrics;
 use crate::runtime_api::{Job, RuntimeApi};
 use crate::{ACCOUNT, REGION};
 use axum::body::Bytes;
@@ -8,7 +10,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -71,6 +73,7 @@ struct Pool {
     idle: Mutex<Vec<Arc<Environment>>>,
     all: Mutex<Vec<Arc<Environment>>>,
     logs: broadcast::Sender<LogLine>,
+    metrics: Metrics,
 }
 
 struct Environment {
@@ -85,6 +88,17 @@ impl Function {
     /// A function without environments yet. Its lines go to `logs` too.
     #[must_use]
     pub fn new(config: FunctionConfig, logs: broadcast::Sender<LogLine>) -> Self {
+        Self::measured(config, logs, Metrics::default())
+    }
+
+    /// Like [`new`](Self::new); the metrics that it writes, and those of its
+    /// invocations, go to `metrics`.
+    #[must_use]
+    pub fn measured(
+        config: FunctionConfig,
+        logs: broadcast::Sender<LogLine>,
+        metrics: Metrics,
+    ) -> Self {
         let concurrency = Arc::new(Semaphore::new(config.max_concurrency));
         Self {
             pool: Arc::new(Pool {
@@ -93,6 +107,7 @@ impl Function {
                 idle: Mutex::default(),
                 all: Mutex::default(),
                 logs,
+                metrics,
             }),
         }
     }
@@ -109,6 +124,11 @@ impl Function {
         self.pool.arn()
     }
 
+    /// Takes the age of the last record of a batch that it is invoked with.
+    pub(crate) fn iterator_age(&self, age_ms: i64) {
+        self.pool.metrics.iterator_age(self.name(), age_ms);
+    }
+
     /// Invokes it and waits for the response. One environment handles one
     /// invocation at a time; one that fails to answer is ended.
     ///
@@ -123,8 +143,12 @@ impl Function {
         };
         let pool = Arc::clone(&self.pool);
         let invocation = tokio::spawn(async move {
+            let (began_ms, began) = (now_ms(), Instant::now());
             let outcome = pool.invoke(payload).await;
             drop(permit);
+            let (took, failed) = (began.elapsed(), outcome.is_err());
+            let name = &pool.config.name;
+            pool.metrics.invoked(name, began_ms, took, failed);
             outcome
         });
         invocation.await.unwrap_or(Err(InvokeError::Exited))
@@ -272,11 +296,12 @@ impl Pool {
     }
 
     fn collect_output(&self, child: &mut Child) {
+        let sinks = || (self.config.clone(), self.logs.clone(), self.metrics.clone());
         if let Some(output) = child.stdout.take() {
-            tokio::spawn(copy_lines(output, self.config.clone(), self.logs.clone()));
+            tokio::spawn(copy_lines(output, sinks()));
         }
         if let Some(output) = child.stderr.take() {
-            tokio::spawn(copy_lines(output, self.config.clone(), self.logs.clone()));
+            tokio::spawn(copy_lines(output, sinks()));
         }
     }
 }
@@ -293,8 +318,7 @@ async fn watch(mut child: Child, environment: Arc<Environment>) {
 
 async fn copy_lines(
     output: impl AsyncRead + Unpin,
-    config: FunctionConfig,
-    logs: broadcast::Sender<LogLine>,
+    (config, logs, metrics): (FunctionConfig, broadcast::Sender<LogLine>, Metrics),
 ) {
     let opened = tokio::fs::OpenOptions::new()
         .create(true)
@@ -302,9 +326,20 @@ async fn copy_lines(
         .open(&config.log_file)
         .await;
     let Ok(mut file) = opened else { return };
-    let mut lines = BufReader::new(output).lines();
-    while let Ok(Some(text)) = lines.next_line().await {
+    let mut lines = BufReader::new(output);
+    let mut line = Vec::new();
+    // Bytes, not text: a line that is no UTF-8 must not end the reading, or the
+    // function would wait for ever on a full pipe.
+    while lines
+        .read_until(b'\n', &mut line)
+        .await
+        .is_ok_and(|read| read > 0)
+    {
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim_end_matches(['\n', '\r']).to_owned();
+        line.clear();
         drop(file.write_all(format!("{text}\n").as_bytes()).await);
+        metrics.read_line(&config.name, &text);
         drop(logs.send(LogLine {
             function: config.name.clone(),
             text,

@@ -135,3 +135,29 @@ async fn nothing_starts_after_the_shutdown() {
     assert_eq!(setup.invoke().await.unwrap(), Err(InvokeError::Exited));
     assert!(setup.function.pids().is_empty());
 }
+
+#[tokio::test]
+async fn every_line_is_read_whatever_is_in_it_and_metrics_are_taken() {
+    let setup = setup("lines", Duration::from_secs(60), 1);
+    let config = setup.function.pool.config.clone();
+    let (logs, mut lines) = broadcast::channel(16);
+    let metrics = Metrics::default();
+    let now = now_ms();
+    let directive = r#"{"Namespace":"N","Dimensions":[[]],"Metrics":[{"Name":"m"}]}"#;
+    let emf =
+        format!(r#"{{"_aws":{{"Timestamp":{now},"CloudWatchMetrics":[{directive}]}},"m":3}}"#);
+    let output = [b"\xff\xfe no text\r\n\n", emf.as_bytes(), b"\nlast"].concat();
+    copy_lines(&output[..], (config, logs, metrics.clone())).await;
+    let mut read = Vec::new();
+    while let Ok(line) = lines.try_recv() {
+        read.push(line.text);
+    }
+    assert_eq!(read, ["\u{fffd}\u{fffd} no text", "", emf.as_str(), "last"]);
+    let (data, _) = metrics.since(0);
+    assert_eq!(
+        (data.len(), data[0].name.as_str(), data[0].values[0]),
+        (1, "m", 3.0)
+    );
+    let written = std::fs::read_to_string(setup.folder.join("log")).unwrap();
+    assert_eq!(written.lines().count(), 4);
+}

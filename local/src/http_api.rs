@@ -115,23 +115,49 @@ impl Drop for HttpApi {
     }
 }
 
+/// A port that an API will listen on.
+pub struct BoundPort {
+    /// `http://127.0.0.1:PORT`
+    pub url: String,
+    listener: TcpListener,
+}
+
+impl BoundPort {
+    /// Takes a loopback port; 0 chooses a free one.
+    ///
+    /// # Errors
+    /// If the port is taken.
+    pub async fn take(port: u16) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", port))
+            .await
+            .with_context(|| format!("port {port}"))?;
+        let url = format!("http://{}", listener.local_addr()?);
+        Ok(Self { url, listener })
+    }
+}
+
 impl HttpApi {
     /// Listens on a loopback port; 0 chooses a free one.
     ///
     /// # Errors
     /// If the port is taken, or a route's key is none.
     pub async fn start(config: ApiConfig, port: u16) -> anyhow::Result<Self> {
+        Self::serve(config, BoundPort::take(port).await?)
+    }
+
+    /// Answers at a port that is taken.
+    ///
+    /// # Errors
+    /// If a route's key is none.
+    pub fn serve(config: ApiConfig, port: BoundPort) -> anyhow::Result<Self> {
         let parsed = config.routes.iter().map(|route| {
             RouteKey::parse(&route.key).with_context(|| format!("the route {}", route.key))
         });
         let keys = parsed.collect::<anyhow::Result<_>>()?;
         let api = Arc::new(Api { config, keys });
         let app = Router::new().fallback(answer).with_state(api);
-        let listener = TcpListener::bind(("127.0.0.1", port))
-            .await
-            .with_context(|| format!("port {port}"))?;
-        let url = format!("http://{}", listener.local_addr()?);
         let service = app.into_make_service_with_connect_info::<SocketAddr>();
+        let BoundPort { url, listener } = port;
         let server = tokio::spawn(async move { drop(axum::serve(listener, service).await) });
         Ok(Self { url, server })
     }

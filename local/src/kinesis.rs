@@ -1,6 +1,7 @@
 //! Reads shards of a stream.
 
 use crate::batch::Record;
+use crate::metrics::Metrics;
 use anyhow::Context as _;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::ProvideErrorMetadata as _;
@@ -70,6 +71,7 @@ pub struct KinesisSource {
     arn: String,
     /// Each shard's iterator, and the record that it stands behind.
     iterators: Mutex<HashMap<String, (ReadFrom, String)>>,
+    metrics: Metrics,
 }
 
 impl KinesisSource {
@@ -93,7 +95,14 @@ impl KinesisSource {
             stream: stream.to_owned(),
             arn,
             iterators: Mutex::default(),
+            metrics: Metrics::default(),
         })
+    }
+
+    /// Lets the records that it reads count as what comes in on the stream.
+    #[must_use]
+    pub fn measured(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
     }
 
     async fn iterator(&self, shard: &str, from: &ReadFrom) -> anyhow::Result<String> {
@@ -184,6 +193,7 @@ impl RecordSource for KinesisSource {
                     .unwrap_or(0),
             })
             .collect();
+        self.metrics.arrived(&self.stream, shard, &records);
         let at = records.last().map_or_else(
             || from.clone(),
             |last| ReadFrom::After(last.sequence_number.clone()),

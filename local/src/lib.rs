@@ -3,7 +3,8 @@
 //! It reads a deployed stack ([`stack`]), starts the unmodified bootstraps
 //! behind Lambda's Runtime API ([`function`]), polls Kinesis as an event source
 //! mapping does ([`mapping`], whose rules are the pure state machine [`batch`]
-//! with its [`window`]), and answers HTTP as an HTTP API does ([`http_api`]).
+//! with its [`window`]), answers HTTP as an HTTP API does ([`http_api`]), invokes
+//! what is scheduled ([`schedule`]), and keeps the [`metrics`] of all this.
 //! [`cloud`] ties them together. [`fault`] is a proxy that tests break things with.
 //!
 //! Nothing here knows what the functions do.
@@ -15,7 +16,9 @@ pub mod function;
 pub mod http_api;
 pub mod kinesis;
 pub mod mapping;
+pub mod metrics;
 mod runtime_api;
+pub mod schedule;
 pub mod stack;
 pub mod window;
 

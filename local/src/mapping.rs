@@ -32,7 +32,7 @@ const LIST_EVERY: Duration = Duration::from_secs(2);
 /// The mapping's properties, in the template's terms.
 #[derive(Clone, Debug)]
 pub struct MappingConfig {
-    /// Names its checkpoints.
+    /// Its UUID: what it gives up is kept under it.
     pub id: String,
     /// `BatchSize`.
     pub batch_size: usize,
@@ -57,6 +57,8 @@ pub trait Invoke: Send + Sync + 'static {
     fn invoke(&self, payload: Bytes) -> impl Future<Output = Result<Bytes, InvokeError>> + Send;
     /// The function's ARN.
     fn arn(&self) -> String;
+    /// Takes the age of a batch's last record, in milliseconds.
+    fn iterator_age(&self, _age_ms: i64) {}
 }
 
 impl Invoke for crate::function::Function {
@@ -65,6 +67,9 @@ impl Invoke for crate::function::Function {
     }
     fn arn(&self) -> String {
         crate::function::Function::arn(self)
+    }
+    fn iterator_age(&self, age_ms: i64) {
+        crate::function::Function::iterator_age(self, age_ms);
     }
 }
 

@@ -1,19 +1,26 @@
 //! Reads a deployed CloudFormation stack: which functions, mappings and routes
 //! it has, with every property as the template says.
 
+mod alarms;
+mod functions;
 mod resolver;
+mod schedules;
 
 use crate::batch::FailurePolicy;
 use crate::http_api::{Authorization, Cors};
 use crate::kinesis::ReadFrom;
 use crate::window;
+use crate::{ACCOUNT, REGION};
+pub use alarms::alarms;
 use anyhow::{Context as _, bail};
 use aws_sdk_cloudformation::Client;
-use aws_sdk_cloudformation::types::TemplateStage;
+use aws_sdk_cloudformation::types::{Stack, TemplateStage};
+use functions::function_of;
 use resolver::Resolver;
+pub use schedules::StackSchedule;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A deployed stack.
@@ -23,8 +30,12 @@ pub struct DeployedStack {
     pub functions: BTreeMap<String, StackFunction>,
     /// Event source mappings by logical id.
     pub mappings: BTreeMap<String, StackMapping>,
+    /// Schedules by logical id.
+    pub schedules: BTreeMap<String, StackSchedule>,
     /// The routes of the HTTP API.
     pub routes: Vec<StackRoute>,
+    /// The HTTP API's physical id, which its address has.
+    pub api_id: Option<String>,
     /// The HTTP API's CORS configuration.
     pub cors: Option<Cors>,
     /// The stack's outputs.
@@ -47,6 +58,8 @@ pub struct StackFunction {
 /// A mapping as deployed.
 #[derive(Debug)]
 pub struct StackMapping {
+    /// Its UUID.
+    pub uuid: String,
     /// Logical id of the function.
     pub function: String,
     /// Physical name of the stream.
@@ -93,12 +106,16 @@ struct Environment {
     variables: BTreeMap<String, String>,
 }
 
-impl DeployedStack {
-    /// Reads the stack `name` from the emulator at `endpoint`.
-    ///
-    /// # Errors
-    /// If it is not there, or has a property that cannot be understood.
-    pub async fn read(client: &Client, endpoint: &str, name: &str) -> anyhow::Result<Self> {
+/// What is read of any stack.
+struct Deployment {
+    /// Those whose condition holds.
+    resources: Map<String, Value>,
+    resolver: Resolver,
+    outputs: BTreeMap<String, String>,
+}
+
+impl Deployment {
+    async fn read(client: &Client, name: &str) -> anyhow::Result<Self> {
         let template = client
             .get_template()
             .stack_name(name)
@@ -131,32 +148,69 @@ impl DeployedStack {
         let outputs = outputs
             .filter_map(|o| Some((o.output_key()?.to_owned(), o.output_value()?.to_owned())))
             .collect();
-        let mut parameters: BTreeMap<String, String> = BTreeMap::new();
-        for (key, parameter) in template["Parameters"].as_object().into_iter().flatten() {
-            let default = &parameter["Default"];
-            parameters.insert(
-                key.clone(),
-                default
-                    .as_str()
-                    .map_or_else(|| default.to_string(), str::to_owned),
-            );
-        }
-        for parameter in stack.parameters() {
-            if let (Some(key), Some(value)) =
-                (parameter.parameter_key(), parameter.parameter_value())
-            {
-                parameters.insert(key.to_owned(), value.to_owned());
-            }
-        }
+        let (parameters, lists) = parameters(&template, stack);
         let resolver = Resolver {
             physical,
             parameters,
+            lists,
             conditions: template["Conditions"]
                 .as_object()
                 .cloned()
                 .unwrap_or_default(),
         };
-        let resources = created(&resolver, &template)?;
+        Ok(Self {
+            resources: created(&resolver, &template)?,
+            resolver,
+            outputs,
+        })
+    }
+}
+
+/// The values of a stack's parameters, AWS's own among them, and the names of
+/// those that are lists.
+fn parameters(template: &Value, stack: &Stack) -> (BTreeMap<String, String>, BTreeSet<String>) {
+    let name = stack.stack_name().unwrap_or_default();
+    let id = stack.stack_id().unwrap_or_default();
+    let own = [
+        ("AWS::AccountId", ACCOUNT),
+        ("AWS::Partition", "aws"),
+        ("AWS::Region", REGION),
+        ("AWS::StackId", id),
+        ("AWS::StackName", name),
+        ("AWS::URLSuffix", "amazonaws.com"),
+    ];
+    let own = own.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let (mut values, mut lists) = (BTreeMap::from(own), BTreeSet::new());
+    for (key, parameter) in template["Parameters"].as_object().into_iter().flatten() {
+        let kind = parameter["Type"].as_str().unwrap_or_default();
+        if kind == "CommaDelimitedList" || kind.starts_with("List<") {
+            lists.insert(key.clone());
+        }
+        let default = &parameter["Default"];
+        let default = default
+            .as_str()
+            .map_or_else(|| default.to_string(), str::to_owned);
+        values.insert(key.clone(), default);
+    }
+    for parameter in stack.parameters() {
+        if let (Some(key), Some(value)) = (parameter.parameter_key(), parameter.parameter_value()) {
+            values.insert(key.to_owned(), value.to_owned());
+        }
+    }
+    (values, lists)
+}
+
+impl DeployedStack {
+    /// Reads the stack `name` from the emulator at `endpoint`.
+    ///
+    /// # Errors
+    /// If it is not there, or has a property that cannot be understood.
+    pub async fn read(client: &Client, endpoint: &str, name: &str) -> anyhow::Result<Self> {
+        let Deployment {
+            resources,
+            resolver,
+            outputs,
+        } = Deployment::read(client, name).await?;
         let resources = &resources;
         let mut functions = BTreeMap::new();
         for id in of_type(resources, "AWS::Lambda::Function").map(|(id, _)| id) {
@@ -168,14 +222,23 @@ impl DeployedStack {
         }
         let mut mappings = BTreeMap::new();
         for (id, properties) in of_type(resources, "AWS::Lambda::EventSourceMapping") {
-            let mapping =
-                read_mapping(&resolver, properties).with_context(|| format!("the mapping {id}"))?;
+            let mapping = read_mapping(&resolver, resources, id, properties);
+            let mapping = mapping.with_context(|| format!("the mapping {id}"))?;
             mappings.insert(id.clone(), mapping);
         }
+        let mut schedules = BTreeMap::new();
+        for (id, properties) in of_type(resources, "AWS::Scheduler::Schedule") {
+            let schedule = schedules::read_schedule(&resolver, resources, properties);
+            let schedule = schedule.with_context(|| format!("the schedule {id}"))?;
+            schedules.insert(id.clone(), schedule);
+        }
+        let api = of_type(resources, "AWS::ApiGatewayV2::Api").next();
         Ok(Self {
             functions,
             mappings,
+            schedules,
             routes: read_routes(&resolver, resources)?,
+            api_id: api.and_then(|(id, _)| resolver.physical.get(id).cloned()),
             cors: read_cors(&resolver, resources)?,
             outputs,
         })
@@ -217,7 +280,12 @@ async fn read_function(endpoint: &str, name: &str) -> anyhow::Result<StackFuncti
     })
 }
 
-fn read_mapping(resolver: &Resolver, properties: &Value) -> anyhow::Result<StackMapping> {
+fn read_mapping(
+    resolver: &Resolver,
+    resources: &Map<String, Value>,
+    id: &str,
+    properties: &Value,
+) -> anyhow::Result<StackMapping> {
     if properties.get("FilterCriteria").is_some() {
         bail!("FilterCriteria is not emulated yet");
     }
@@ -236,9 +304,8 @@ fn read_mapping(resolver: &Resolver, properties: &Value) -> anyhow::Result<Stack
     let reports = properties["FunctionResponseTypes"].as_array();
     let on_failure = properties.pointer("/DestinationConfig/OnFailure/Destination");
     Ok(StackMapping {
-        function: Resolver::target(&properties["FunctionName"])
-            .context("FunctionName")?
-            .to_owned(),
+        uuid: resolver.physical.get(id).context("no UUID")?.clone(),
+        function: function_of(resources, &properties["FunctionName"]).context("FunctionName")?,
         stream: resolver
             .physical(&properties["EventSourceArn"])
             .context("EventSourceArn")?,
@@ -281,16 +348,18 @@ fn read_route(
     let (_, integration) = of_type(resources, "AWS::ApiGatewayV2::Integration")
         .find(|(id, _)| *id == target)
         .with_context(|| format!("no integration {target}"))?;
-    let function = Resolver::target(&integration["IntegrationUri"]).context("IntegrationUri")?;
+    let function = function_of(resources, &integration["IntegrationUri"]);
     let authorization = route.get("AuthorizationType");
-    let authorization = authorization.map_or(Ok("NONE"), |value| resolver.text(value))?;
+    let authorization = authorization
+        .map(|value| resolver.text(value))
+        .transpose()?;
     Ok(StackRoute {
         key: key.to_owned(),
-        function: function.to_owned(),
-        authorization: match authorization {
-            "NONE" => Authorization::None,
-            "AWS_IAM" => Authorization::Iam,
-            other => bail!("AuthorizationType {other} is not emulated"),
+        function: function.context("IntegrationUri")?,
+        authorization: match authorization.as_deref() {
+            None | Some("NONE") => Authorization::None,
+            Some("AWS_IAM") => Authorization::Iam,
+            Some(other) => bail!("AuthorizationType {other} is not emulated"),
         },
     })
 }
@@ -319,17 +388,7 @@ fn read_cors(resolver: &Resolver, resources: &Map<String, Value>) -> anyhow::Res
     let Some(mut cors) = api.get("CorsConfiguration").cloned() else {
         return Ok(None);
     };
-    if let Some(parameter) = cors["AllowOrigins"].get("Ref").and_then(Value::as_str) {
-        let origins = resolver
-            .parameters
-            .get(parameter)
-            .cloned()
-            .unwrap_or_default();
-        cors["AllowOrigins"] = origins
-            .split(',')
-            .map(|origin| Value::from(origin.trim()))
-            .collect();
-    }
+    cors = resolver.resolve(&cors).context("CorsConfiguration")?;
     Ok(Some(
         serde_json::from_value(cors).context("CorsConfiguration")?,
     ))
@@ -349,11 +408,16 @@ mod tests {
             "Route": {"Type": "AWS::ApiGatewayV2::Route", "Properties": {
                 "RouteKey": "GET /x", "Target": target, "AuthorizationType": authorization,
             }},
+            "Plain": {"Type": "AWS::Lambda::Function"},
+            "Query": {"Type": "AWS::Lambda::Function"},
+            "QueryAliaslive": {"Type": "AWS::Lambda::Alias", "Properties": {
+                "FunctionName": {"Ref": "Query"},
+            }},
             "Integration": {"Type": "AWS::ApiGatewayV2::Integration", "Properties": {
                 "IntegrationUri": {"Fn::GetAtt": ["Plain", "Arn"]},
             }},
             "QueryIntegration": {"Type": "AWS::ApiGatewayV2::Integration", "Properties": {
-                "IntegrationUri": {"Fn::GetAtt": ["Query", "Arn"]},
+                "IntegrationUri": {"Ref": "QueryAliaslive"},
             }},
         })
     }
@@ -408,7 +472,25 @@ mod tests {
         for (key, value) in changed.as_object().unwrap() {
             properties[key] = value.clone();
         }
-        read_mapping(&Resolver::default(), &properties)
+        let mut resolver = Resolver::default();
+        resolver.physical.insert("M".into(), "a-uuid".into());
+        let resources = json!({
+            "F": {"Type": "AWS::Lambda::Function"},
+            "FAliaslive": {"Type": "AWS::Lambda::Alias", "Properties": {"FunctionName": {"Ref": "F"}}},
+        });
+        read_mapping(&resolver, resources.as_object().unwrap(), "M", &properties)
+    }
+
+    #[test]
+    fn a_mapping_has_its_uuid_and_the_function_behind_an_alias() {
+        for function in ["F", "FAliaslive"] {
+            let found = mapping(&json!({"FunctionName": {"Ref": function}})).unwrap();
+            assert_eq!(
+                (found.uuid.as_str(), found.function.as_str()),
+                ("a-uuid", "F")
+            );
+        }
+        assert!(mapping(&json!({"FunctionName": {"Ref": "Nobody"}})).is_err());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! what users and bad days do, and looks at what is in the stores.
 
 mod aggregation;
+mod alarms;
 mod browser;
 mod chains;
 mod dashboards;

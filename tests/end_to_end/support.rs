@@ -6,7 +6,6 @@ use freshet::servers::free_port;
 use freshet::stack::{Ports, Stack, StackOptions};
 use freshet_local::fault::{FaultProxy, Seen, Verdict};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -53,6 +52,16 @@ impl Bench {
 
     /// A fresh stack whose collect has these variables.
     pub(crate) async fn start_with(name: &str, collect: &[(&str, &str)]) -> Result<Self> {
+        Self::start_from(name, collect, StackOptions::default()).await
+    }
+
+    /// A fresh stack whose collect has these variables, and with these options
+    /// as far as tests do not need others.
+    pub(crate) async fn start_from(
+        name: &str,
+        collect: &[(&str, &str)],
+        options: StackOptions,
+    ) -> Result<Self> {
         let ports = Ports {
             aws: free_port(0, "")?,
             search: free_port(0, "")?,
@@ -67,7 +76,8 @@ impl Bench {
                 .iter()
                 .map(|(key, value)| ((*key).to_owned(), (*value).to_owned())),
         );
-        let overrides = BTreeMap::from([
+        let mut overrides = options.overrides;
+        overrides.extend([
             ("CollectFunction".to_owned(), of_collect),
             (
                 "EnrichFunction".to_owned(),
@@ -87,6 +97,7 @@ impl Bench {
             shards: 4,
             fresh: true,
             overrides,
+            ..options
         };
         let stack = Stack::start(options, &Progress::silent()).await?;
         Ok(Self {

@@ -194,9 +194,9 @@ impl<S: RecordSource, F: Invoke, D: OnFailure> Shared<S, F, D> {
     async fn invoke(&self, shard: &Shard, piece: &Piece) -> Outcome {
         self.stats.invocations.fetch_add(1, Ordering::AcqRel);
         if let Some(last) = piece.records.last() {
-            self.stats
-                .lag_ms
-                .store(now_ms() - last.arrived_ms, Ordering::Release);
+            let age_ms = now_ms() - last.arrived_ms;
+            self.stats.lag_ms.store(age_ms, Ordering::Release);
+            self.function.iterator_age(age_ms);
         }
         let payload = self.payload(shard, piece).to_string();
         match self.function.invoke(Bytes::from(payload)).await {
