@@ -3,6 +3,7 @@
 use aws_config::SdkConfig;
 use aws_sdk_cloudformation::Client;
 use aws_sdk_cloudformation::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_cloudformation::primitives::DateTime;
 use freshet_cost::{Deployment, DeploymentError, Stream, Template, TemplateError};
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -117,7 +118,7 @@ impl Deployed {
             name: described.stack_name().unwrap_or(stack).to_owned(),
             region: part(3),
             account: part(4),
-            created_s: described.creation_time().map(|time| time.secs()),
+            created_s: described.creation_time().map(DateTime::secs),
             deployment,
             resources,
         })

@@ -382,6 +382,7 @@ fn json_has_what_the_text_has() {
 fn bad_input_is_named() {
     for (args, said) in [
         (vec!["--events-per-second", "0"], "events per second"),
+        (vec!["--events-per-second", "-1"], "events per second"),
         (vec!["--events-per-second", "NaN"], "events per second"),
         (
             vec!["--peak-events-per-second", "1"],
