@@ -2,7 +2,8 @@
 
 use aws_config::SdkConfig;
 use aws_sdk_cloudformation::Client;
-use aws_sdk_cloudformation::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_cloudformation::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_cloudformation::primitives::DateTime;
 use freshet_cost::{Deployment, DeploymentError, Stream, Template, TemplateError};
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -117,7 +118,7 @@ impl Deployed {
             name: described.stack_name().unwrap_or(stack).to_owned(),
             region: part(3),
             account: part(4),
-            created_s: described.creation_time().map(|time| time.secs()),
+            created_s: described.creation_time().map(DateTime::secs),
             deployment,
             resources,
         })
@@ -206,7 +207,7 @@ async fn resources(client: &Client, stack: &str) -> Result<Vec<Resource>, Deploy
 fn failed<E>(stack: &str, error: &SdkError<E>) -> DeployedError
 where
     E: ProvideErrorMetadata + StdError + 'static,
-    SdkError<E>: StdError,
+    SdkError<E>: StdError + 'static,
 {
     DeployedError::Describe {
         stack: stack.to_owned(),
@@ -214,14 +215,20 @@ where
     }
 }
 
-/// What the service said; else what happened on the way.
+/// What the service said; else what happened on the way, and its first cause.
 pub(super) fn reason<E>(error: &SdkError<E>) -> String
 where
     E: ProvideErrorMetadata + StdError + 'static,
-    SdkError<E>: StdError,
+    SdkError<E>: StdError + 'static,
 {
     match error.as_service_error().and_then(|error| error.message()) {
         Some(message) => message.to_owned(),
-        None => DisplayErrorContext(error).to_string(),
+        None => {
+            let mut cause: &dyn StdError = error;
+            while let Some(deeper) = cause.source() {
+                cause = deeper;
+            }
+            format!("{error}: {cause}")
+        }
     }
 }

@@ -17,7 +17,7 @@ use deployed::Deployed;
 use freshet_cost::{PriceList, Traffic};
 use plan::{Plan, pair};
 use report::Report;
-use std::io::IsTerminal as _;
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Before a deployment, from template.yaml and what is to come; after it, with
 /// --stack, from what CloudWatch has counted. docs/cost.md has the formula.
 #[derive(Args, Clone, Debug)]
+#[command(allow_negative_numbers = true)]
 pub struct Cost {
     /// Events, on average over a month
     #[arg(long, value_name = "EVENTS", default_value_t = 100.0)]
@@ -98,12 +99,17 @@ impl Cost {
             Some(stack) => self.of_stack(stack, &prices).await?,
             None => self.of_plan(&prices)?,
         };
-        if self.json {
-            println!("{}", serde_json::to_string_pretty(&report)?);
+        let mut stdout = std::io::stdout();
+        let text = if self.json {
+            serde_json::to_string_pretty(&report)? + "\n"
         } else {
-            print!("{}", text::of(&report, std::io::stdout().is_terminal()));
+            text::of(&report, stdout.is_terminal())
+        };
+        match stdout.write_all(text.as_bytes()) {
+            // Who reads only the first lines has read them.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            written => Ok(written?),
         }
-        Ok(())
     }
 
     fn price_list(&self) -> Result<PriceList> {

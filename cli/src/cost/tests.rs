@@ -300,6 +300,13 @@ async fn what_goes_wrong_is_said_in_a_sentence() {
         error.contains("the stack f cannot be described: Stack with id f does not exist"),
         "{error}"
     );
+    // Nobody listens there.
+    let nobody = StandIn::start(account()).await.aws().await.to_builder();
+    let nobody = nobody.endpoint_url("http://127.0.0.1:9").build();
+    let prices = PriceList::built_in().unwrap();
+    let error = of_deployed("f", 1, NOW_S, &nobody, &prices).await;
+    let error = format!("{:#}", error.unwrap_err());
+    assert!(error.contains("refused") && error.len() < 150, "{error}");
     let mut other = account();
     other.template = "Resources: { Bucket: { Type: AWS::S3::Bucket } }".to_owned();
     other.parameters.clear();
@@ -382,6 +389,7 @@ fn json_has_what_the_text_has() {
 fn bad_input_is_named() {
     for (args, said) in [
         (vec!["--events-per-second", "0"], "events per second"),
+        (vec!["--events-per-second", "-1"], "events per second"),
         (vec!["--events-per-second", "NaN"], "events per second"),
         (
             vec!["--peak-events-per-second", "1"],

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 const NAME: usize = 18;
 const AMOUNT: usize = 10;
-const UNIT: usize = 36;
+const UNIT: usize = 32;
 const MONEY: usize = 12;
-const CHANGE: usize = 66;
+const CHANGE: usize = 62;
 const LINE: usize = 2 + NAME + AMOUNT + 1 + UNIT + 2 * MONEY;
 /// Smaller lines are in their component's sum only.
 const SHOWN: f64 = 0.005;
@@ -75,8 +75,13 @@ pub(super) fn of(report: &Report, styled: bool) -> String {
         ));
         for change in &report.what_ifs {
             let share = change.more_a_month / report.total.month * 100.0;
+            let share = if share.abs() < 0.05 {
+                String::new()
+            } else {
+                format!("{share:>+6.1}%")
+            };
             line(&format!(
-                "  {:<width$}{:>MONEY$}{:>MONEY$} {share:>+6.1}%",
+                "  {:<width$}{:>MONEY$}{:>MONEY$} {share}",
                 change.name,
                 money(change.dollars.month, 2),
                 signed(change.more_a_month),

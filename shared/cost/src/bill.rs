@@ -163,7 +163,7 @@ impl Bill {
                 Rate::Instance(name) => {
                     let instance = prices.instance(name)?;
                     let dollars = item.amount * instance.dollars_an_hour;
-                    (format!("hour of {name}"), dollars, instance.sure)
+                    (format!("hours of {name}"), dollars, instance.sure)
                 }
             };
             lines.push(Line {

@@ -35,14 +35,15 @@ pub fn what_ifs(
             cases.push((name.to_owned(), traffic, deployment));
         }
     };
-    for events in [1.0, 10.0, 60.0] {
-        add(
-            &format!("{events} events a request, of one user"),
-            &|traffic, _| {
-                traffic.events_per_request = events;
-                traffic.users_per_request = 1.0;
-            },
-        );
+    for (name, events) in [
+        ("1 event a request", 1.0),
+        ("10 events a request, of one user", 10.0),
+        ("60 events a request, of one user", 60.0),
+    ] {
+        add(name, &|traffic, _| {
+            traffic.events_per_request = events;
+            traffic.users_per_request = 1.0;
+        });
     }
     let fewest = fewest_shards(traffic);
     let name = format!("the fewest shards that carry the peak: {fewest}");

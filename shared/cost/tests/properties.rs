@@ -160,7 +160,7 @@ fn a_what_if_differs_from_the_base_and_is_named_once() {
     let ifs = what_ifs(&traffic, &STACK, &PRICES).unwrap();
     let mut names: Vec<&str> = ifs.iter().map(|case| case.name.as_str()).collect();
     assert!(
-        names.iter().all(|name| !name.starts_with("1 events")),
+        names.iter().all(|name| !name.starts_with("1 event ")),
         "{names:?}"
     );
     assert!(
