@@ -35,7 +35,7 @@ pub async fn fill(
         .into_paginator()
         .send();
     while let Some(page) = pages.next().await {
-        let page = page.map_err(|error| CheckError::of(SERVICE, error))?;
+        let page = page.map_err(|error| CheckError::of(SERVICE, &error))?;
         for result in page.metric_data_results() {
             take(result, queries, &mut series)?;
         }
@@ -91,4 +91,99 @@ fn take(
         series.put(query.asked, at, *value);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Stage;
+    use crate::series::Asked;
+    use crate::stand_in::{aws, metric_data, throttled};
+    use wiremock::matchers::path;
+    use wiremock::{Mock, MockServer, ResponseTemplate};
+
+    const PATH: &str = "/service/GraniteServiceVersion20100801/operation/GetMetricData";
+
+    fn queries() -> Vec<Query> {
+        let query = |asked, name, statistic, dimension: (&'static str, &str)| Query {
+            asked,
+            namespace: "AWS/Some",
+            name,
+            statistic,
+            dimensions: vec![(dimension.0, dimension.1.to_owned())],
+        };
+        let age = Asked::IteratorAge(Stage::Enrich);
+        vec![
+            query(
+                Asked::Incoming,
+                "IncomingRecords",
+                "Sum",
+                ("StreamName", "events"),
+            ),
+            query(
+                age,
+                "IteratorAge",
+                "Maximum",
+                ("FunctionName", "enrich-function"),
+            ),
+        ]
+    }
+
+    async fn filled(server: &MockServer, answer: ResponseTemplate) -> Result<Series, CheckError> {
+        server.reset().await;
+        Mock::given(path(PATH))
+            .respond_with(answer)
+            .mount(server)
+            .await;
+        let series = Series::empty(0, 60_000, 3);
+        fill(&Client::new(&aws(server)), &queries(), series).await
+    }
+
+    #[tokio::test]
+    async fn all_is_asked_for_at_once_and_each_answer_finds_its_metric() {
+        let server = MockServer::builder().start().await;
+        // In any order, and with what was not asked for.
+        let answer = metric_data(&[
+            ("q1".to_owned(), vec![(120, 400.0)]),
+            ("other".to_owned(), vec![(0, 9.0)]),
+            ("q0".to_owned(), vec![(0, 5.0), (60, 7.0)]),
+        ]);
+        let series = filled(&server, answer).await.unwrap();
+        assert_eq!(series.sums(Asked::Incoming), [5.0, 7.0, 0.0]);
+        let ages = series.points(Asked::IteratorAge(Stage::Enrich));
+        assert_eq!(ages, [None, None, Some(400.0)]);
+        let requests = server.received_requests().await.unwrap();
+        assert_eq!(requests.len(), 1);
+        let asked = String::from_utf8_lossy(&requests[0].body);
+        for part in [
+            "AWS/Some",
+            "IncomingRecords",
+            "Sum",
+            "StreamName",
+            "events",
+            "IteratorAge",
+            "Maximum",
+            "enrich-function",
+        ] {
+            assert!(asked.contains(part), "{part}");
+        }
+    }
+
+    #[tokio::test]
+    async fn half_an_answer_is_none() {
+        let server = MockServer::builder().start().await;
+        let refused = |code: &str| {
+            Err(CheckError::Refused {
+                service: SERVICE,
+                code: code.to_owned(),
+            })
+        };
+        let error = filled(&server, throttled()).await;
+        assert_eq!(error, refused("ThrottlingException"));
+        let results = [("q0".to_owned(), vec![(0, 5.0)])];
+        let mut answer = metric_data(&results);
+        assert!(filled(&server, answer).await.is_ok());
+        answer = crate::stand_in::metric_data_as(&results, "InternalError");
+        assert_eq!(filled(&server, answer).await, refused("InternalError"));
+    }
 }

@@ -271,7 +271,7 @@ impl Handler {
         match timeout_at(by, self.report.put(&put)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::error!(code = error.code(), %error, "the report is not stored")
+                tracing::error!(code = error.code(), %error, "the report is not stored");
             }
             Err(_) => tracing::error!("the report is not stored in time"),
         }

@@ -431,12 +431,12 @@ async fn with_everything_broken_at_once_there_is_still_a_line() {
     let mut fixture = Fixture::new().await;
     for hangs in [false, true] {
         fixture.world.with(|state| {
-            if hangs {
+            let which = if hangs {
                 &mut state.hanging
             } else {
                 &mut state.broken
-            }
-            .extend(all)
+            };
+            which.extend(all);
         });
         let (report, line) = fixture.run().await;
         assert_eq!(

@@ -32,12 +32,20 @@ pub(crate) async fn on(server: &MockServer, target: &str, answer: ResponseTempla
 /// What CloudWatch answers: for each query, its points by time in seconds.
 /// (It speaks CBOR, of which this writes as much as is needed.)
 pub(crate) fn metric_data(results: &[(String, Vec<(i64, f64)>)]) -> ResponseTemplate {
+    metric_data_as(results, "Complete")
+}
+
+/// The same, with this status of every result.
+pub(crate) fn metric_data_as(
+    results: &[(String, Vec<(i64, f64)>)],
+    status: &str,
+) -> ResponseTemplate {
     let mut body = vec![0xa1];
     text(&mut body, "MetricDataResults");
     head(&mut body, 0x80, results.len());
     for (id, points) in results {
         head(&mut body, 0xa0, 4);
-        for (name, value) in [("Id", id.as_str()), ("StatusCode", "Complete")] {
+        for (name, value) in [("Id", id.as_str()), ("StatusCode", status)] {
             text(&mut body, name);
             text(&mut body, value);
         }

@@ -6,6 +6,7 @@
 //! run has no time for, the next one counts.
 
 use super::{CheckError, Found};
+use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 use freshet_deadletters::on_failure::{self, ON_FAILURE};
@@ -129,7 +130,7 @@ async fn depth(client: &Client, url: &str) -> Result<u64, CheckError> {
     let name = QueueAttributeName::ApproximateNumberOfMessages;
     let request = client.get_queue_attributes().queue_url(url);
     let answer = request.attribute_names(name.clone()).send().await;
-    let answer = answer.map_err(|error| CheckError::of(SERVICE, error))?;
+    let answer = answer.map_err(|error| CheckError::of(SERVICE, &error))?;
     let depth = answer
         .attributes()
         .and_then(|attributes| attributes.get(&name)?.parse().ok());
@@ -191,7 +192,7 @@ fn is_missing(error: &StoreError) -> bool {
     match error {
         StoreError::Get(error) => error
             .as_service_error()
-            .is_some_and(|error| error.is_no_such_key()),
+            .is_some_and(GetObjectError::is_no_such_key),
         _ => false,
     }
 }
@@ -244,9 +245,8 @@ fn key_at(shard: &str, ms: i64) -> String {
 }
 
 fn unlisted(error: StoreError) -> CheckError {
-    tracing::warn!(%error, "on-failure objects are not listed");
     match error {
-        StoreError::List(error) => CheckError::of("S3", *error),
+        StoreError::List(error) => CheckError::of("S3", &error),
         _ => CheckError::Answer("S3"),
     }
 }
@@ -264,12 +264,11 @@ fn in_object(body: &[u8]) -> (u64, u64) {
             Ok(Contents::Events(record)) => record.split().map(|events| events.len()).ok(),
             Err(_) => None,
         };
-        match count.and_then(|count| u64::try_from(count).ok()) {
-            Some(count) => events += count,
-            None => {
-                events += 1;
-                unreadable += 1;
-            }
+        if let Some(count) = count.and_then(|count| u64::try_from(count).ok()) {
+            events += count;
+        } else {
+            events += 1;
+            unreadable += 1;
         }
     }
     (events, unreadable)

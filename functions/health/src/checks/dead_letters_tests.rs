@@ -13,7 +13,9 @@ const PERIOD_MS: i64 = 60_000;
 
 /// A bucket: bodies and when they were stored, by key.
 #[derive(Clone, Default)]
-struct Bucket(Arc<Mutex<BTreeMap<String, (i64, Vec<u8>)>>>);
+struct Bucket(Arc<Mutex<Objects>>);
+
+type Objects = BTreeMap<String, (i64, Vec<u8>)>;
 
 impl Respond for Bucket {
     fn respond(&self, request: &Request) -> ResponseTemplate {

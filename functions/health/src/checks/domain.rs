@@ -20,7 +20,9 @@ pub struct Domain {
 /// Asks for the health of the domain `name`.
 pub async fn check(client: &Client, name: &str) -> Found<Domain> {
     let answer = client.describe_domain_health().domain_name(name).send();
-    let answer = answer.await.map_err(|error| CheckError::of(SERVICE, error));
+    let answer = answer
+        .await
+        .map_err(|error| CheckError::of(SERVICE, &error));
     let domain = answer.map(|answer| Domain {
         health: number(answer.cluster_health(), answer.domain_state()),
         state: answer

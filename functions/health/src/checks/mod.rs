@@ -121,15 +121,15 @@ impl CheckError {
     }
 
     /// What an SDK says, which is logged whole.
-    pub(crate) fn of<E, R>(service: &'static str, error: SdkError<E, R>) -> Self
+    pub(crate) fn of<E, R>(service: &'static str, error: &SdkError<E, R>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
         R: std::fmt::Debug + Send + Sync + 'static,
     {
-        let told = DisplayErrorContext(&error).to_string();
+        let told = DisplayErrorContext(error).to_string();
         let short: String = told.chars().take(500).collect();
         tracing::warn!(service, error = short, "a service did not answer a check");
-        match &error {
+        match error {
             SdkError::ServiceError(answer) => Self::Refused {
                 service,
                 code: answer.err().code().unwrap_or("an error").to_owned(),

@@ -164,7 +164,7 @@ async fn post(way: &Way<'_>, id: &str, now: Timestamp, by: Instant) -> Result<()
 async fn write_key(client: &Client, secret: &str) -> Result<String, CheckError> {
     const SERVICE: &str = "Secrets Manager";
     let answer = client.get_secret_value().secret_id(secret).send().await;
-    let answer = answer.map_err(|error| CheckError::of(SERVICE, error))?;
+    let answer = answer.map_err(|error| CheckError::of(SERVICE, &error))?;
     let unreadable = CheckError::Answer(SERVICE);
     let keys: Option<BTreeMap<String, String>> = answer
         .secret_string()

@@ -36,7 +36,7 @@ pub async fn check(
     let (summary, series) = futures::join!(summary, series);
     let mut stream = Stream::default();
     let mut failure = None;
-    let summary = summary.map_err(|error| CheckError::of(SERVICE, error));
+    let summary = summary.map_err(|error| CheckError::of(SERVICE, &error));
     match summary.map(|answer| answer.stream_description_summary) {
         Ok(Some(summary)) => {
             stream.status = Some(summary.stream_status().as_str().to_owned());
@@ -71,10 +71,10 @@ mod tests {
             "OpenShardCount": open}})
     }
 
-    async fn series() -> Result<Arc<Series>, CheckError> {
+    fn series() -> impl Future<Output = Result<Arc<Series>, CheckError>> {
         let mut series = Series::empty(0, 60_000, 3);
         series.set(Asked::WriteThrottles, &[9.0, 0.0, 4.0]);
-        Ok(Arc::new(series))
+        std::future::ready(Ok(Arc::new(series)))
     }
 
     #[tokio::test]
