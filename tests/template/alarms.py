@@ -2,7 +2,6 @@
 decision about silence, a threshold that is a parameter, and a metric that is
 published. Prints as the other template checks do."""
 
-import pathlib
 import re
 import sys
 
@@ -18,17 +17,9 @@ def anchors(page):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def listed():
-    """The names in docs/metrics.md, which a test holds against the code."""
-    page = ROOT / "docs/metrics.md"
-    if not page.exists():
-        return None
-    return set(re.findall(r"`([A-Z][A-Za-z]+)(?:\.[^`]*)?`", page.read_text(encoding="utf-8")))
-
-
 runbook = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
 found = anchors(runbook)
-metrics, names = templates.metrics(), listed()
+metrics = templates.metrics()
 lambda_metrics = {"Errors", "Throttles", "Duration", "IteratorAge", "Invocations"}
 linked = set()
 alarms = 0
@@ -65,7 +56,6 @@ for file in templates.nested():
         if namespace == "Freshet":
             stage = properties["Dimensions"][-1]["Value"]
             check(f"{at}: {stage} publishes {metric}", metric in metrics.get(stage, ()))
-            check(f"{at}: {metric} is in docs/metrics.md", names is None or metric in names)
             check(f"{at}: the dimensions are Stack and Stage", dimensions == ["Stack", "Stage"])
         else:
             check(f"{at}: {metric} is Lambda's", namespace == "AWS/Lambda" and metric in lambda_metrics)

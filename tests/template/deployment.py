@@ -37,12 +37,15 @@ for function in GRADUAL:
     group = policy.get("DeploymentGroupName", {}).get("Ref")
     check(f"{function}: its alias is moved by CodeDeploy", group == f"{function}FunctionDeploymentGroup")
     properties = resources[f"{function}FunctionDeploymentGroup"]["Properties"]
-    alarms = [alarm["Name"] for alarm in properties["AlarmConfiguration"]["Alarms"]]
-    check(f"{function}: taken back by its own errors and nothing else", alarms == [{"Fn::GetAtt": [f"{function}Alarms", "Outputs.ErrorsAlarm"]}])
+    condition, alarms, otherwise = properties["AlarmConfiguration"]["Fn::If"]
+    own = {"Enabled": True, "Alarms": [{"Name": {"Fn::GetAtt": [f"{function}Alarms", "Outputs.ErrorsAlarm"]}}]}
+    check(f"{function}: taken back by its own errors and nothing else", condition == "RollsBack" and alarms == own)
+    check(f"{function}: or not at all, for a repair", otherwise == {})
     check(f"{function}: without SAM's own wide role", properties["ServiceRoleArn"] == {"Fn::GetAtt": ["DeploymentRole", "Arn"]})
 check("no role but ours", not [name for name in of_type("AWS::IAM::Role") if name not in ("HealthScheduleRole", "DeploymentRole")])
 errors = templates.load(ROOT / "infra/function-alarms.yaml")["Resources"]["FunctionErrors"]["Properties"]
 check("errors that are not there do not take a deployment back", errors["TreatMissingData"] == "notBreaching")
+check("errors take new code back unless said otherwise", source["Parameters"]["RollBackOnErrors"]["Default"] == "true")
 check("production is gradual unless said otherwise", source["Parameters"]["DeploymentPreference"]["Default"] == "Canary10Percent5Minutes")
 
 # Nothing may wait for itself: a deployment group waits for alarms, alarms for a

@@ -75,7 +75,7 @@ promise policies "roles without the boundary" infra/roles.yaml '/^  EnrichRole:/
 promise policies "any branch may deploy" infra/pipeline.yaml 's/:environment:\$\{GitHubEnvironment\}/:*/'
 promise deployment "a mapping past the alias" template.yaml 's/FunctionName: !Ref EnrichFunction.Alias/FunctionName: !Ref EnrichFunction/'
 promise deployment "a deployment taken back by another's errors" template.yaml 's/EnrichAlarms.Outputs.ErrorsAlarm/CollectAlarms.Outputs.ErrorsAlarm/'
-promise deployment "resources that wait for each other" template.yaml 's/(Alarms: \[!GetAtt )CollectAlarms/\1HealthAlarms/; s/EnrichAlarms(\.Outputs)/HealthAlarms\1/'
+promise deployment "resources that wait for each other" template.yaml 's/(RollsBack, \[!GetAtt )EnrichAlarms/\1HealthAlarms/'
 promise deployment "less concurrency than readers" template.yaml 's/"12": \{ Enrich: 48/"12": { Enrich: 12/'
 promise deployment "a parameter of a stage that there is none" samconfig.toml 's/"ShardCount=2"/"Shards=2"/'
 promise deployment "an action that is not pinned" .github/workflows/test.yml 's/setup-node@[0-9a-f]+/setup-node@v4/'
