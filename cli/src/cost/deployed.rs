@@ -221,14 +221,12 @@ where
     E: ProvideErrorMetadata + StdError + 'static,
     SdkError<E>: StdError + 'static,
 {
-    match error.as_service_error().and_then(|error| error.message()) {
-        Some(message) => message.to_owned(),
-        None => {
-            let mut cause: &dyn StdError = error;
-            while let Some(deeper) = cause.source() {
-                cause = deeper;
-            }
-            format!("{error}: {cause}")
-        }
+    if let Some(message) = error.as_service_error().and_then(|error| error.message()) {
+        return message.to_owned();
     }
+    let mut cause: &dyn StdError = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    format!("{error}: {cause}")
 }
