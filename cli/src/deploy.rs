@@ -259,12 +259,15 @@ mod tests {
             rest[..rest.find("\n\n").unwrap_or(rest.len())].to_owned()
         };
         assert!(block("\n  QueryAuthorization:\n").contains("Default: AWS_IAM\n"));
-        let routes: Vec<_> = template.match_indices("/v1/aggregations").collect();
-        let routes = routes.iter().map(|(at, _)| &template[..*at]);
-        let keys = routes.filter(|before| before.ends_with("GET ") || before.ends_with("HEAD "));
-        assert_eq!(keys.count(), 4);
+        let keys = |path: &str| {
+            let routes = template.match_indices(path).map(|(at, _)| &template[..at]);
+            let keys =
+                routes.filter(|before| before.ends_with("GET ") || before.ends_with("HEAD "));
+            keys.count()
+        };
+        assert_eq!((keys("/v1/aggregations"), keys("/v1/health")), (4, 2));
         let by_iam = "AuthorizationType: !If [QueryByIam, AWS_IAM, NONE]";
-        assert_eq!(template.matches(by_iam).count(), 4);
+        assert_eq!(template.matches(by_iam).count(), 6);
         // The others are collect's, which has keys of its own.
         assert_eq!(template.matches("AuthorizationType: NONE").count(), 2);
     }
