@@ -1,4 +1,4 @@
-"""Starts MiniStack with seven corrections, each made in memory at its start.
+"""Starts MiniStack with nine corrections, each made in memory at its start.
 
 They belong to the one version that requirements.txt pins, so any other is
 refused. The server's own variables say where it listens (BIND_HOST,
@@ -67,20 +67,20 @@ lambda_svc._poll_kinesis = lambda: False
 #    the second one back for 40 ms.
 socketserver.StreamRequestHandler.disable_nagle_algorithm = True
 
-# 8. It knows metrics, and neither many of them nor what alarms make of them.
+# 5. It knows metrics, and neither many of them nor what alarms make of them.
 import metrics  # noqa: E402
 
 metrics.correct()
 
-# 9. Schedules are run where the functions are: here, there would be two runs.
+# 6. Schedules are run where the functions are: here, there would be two runs.
 import ministack.services.scheduler as scheduler  # noqa: E402
 
 scheduler.start_scheduler = lambda: None
 
-# 5. Its reshards throw the parents away, with what nobody has read yet.
+# 7. Its reshards throw the parents away, with what nobody has read yet.
 resharding.correct()
 
-# 6. A table that a template makes never lets anything expire: its TTL is left out.
+# 8. A table that a template makes never lets anything expire: its TTL is left out.
 table_handler = provisioners._RESOURCE_HANDLERS["AWS::DynamoDB::Table"]
 create_table = table_handler["create"]
 
@@ -97,7 +97,7 @@ def create_table_with_ttl(logical_id, props, stack_name):
 
 table_handler["create"] = create_table_with_ttl
 
-# 7. Composite alarms and gradual deployments, in templates.
+# 9. Composite alarms and gradual deployments, in templates.
 resources.correct()
 
 main()

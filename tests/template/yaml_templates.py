@@ -34,17 +34,11 @@ def reference(value):
 def metrics():
     """What each stage publishes: names without what follows a dot."""
     published = {}
-    page = ROOT / "docs/metrics.md"
-    if page.exists():
-        # A table for each stage, which a test holds against the code.
-        for section in re.split(r"^### ", page.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
-            table = section.split("\n## ")[0]
-            published[section.split("\n")[0]] = set(re.findall(r"^\| `([A-Za-z]+)[^`]*` \|", table, re.MULTILINE))
-        return published
-    for row in re.findall(r"^\| ([^|]+) \| (`[^|]+) \|$", (ROOT / "docs/decisions/0012-operations.md").read_text(encoding="utf-8"), re.MULTILINE):
-        stages = re.search(r"`Stage` ([a-z, ]+)", row[0])
-        for stage in (stages[1] if stages else row[0]).split(","):
-            published.setdefault(stage.strip(), set()).update(re.findall(r"`([A-Z][A-Za-z]+)[^`]*`", row[1]))
+    # A table for each stage, which a test holds against the code.
+    page = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    for section in re.split(r"^### ", page, flags=re.MULTILINE)[1:]:
+        table = section.split("\n## ")[0]
+        published[section.split("\n")[0]] = set(re.findall(r"^\| `([A-Za-z]+)[^`]*` \|", table, re.MULTILINE))
     return published
 
 
