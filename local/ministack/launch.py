@@ -1,4 +1,4 @@
-"""Starts MiniStack with nine corrections, each made in memory at its start.
+"""Starts MiniStack with ten corrections, each made in memory at its start.
 
 They belong to the one version that requirements.txt pins, so any other is
 refused. The server's own variables say where it listens (BIND_HOST,
@@ -99,5 +99,13 @@ table_handler["create"] = create_table_with_ttl
 
 # 9. Composite alarms and gradual deployments, in templates.
 resources.correct()
+
+# 10. A template without a transform is handed back as it was written, as AWS
+#     does; what reads nested ones here needs no YAML if it is JSON as well.
+import json  # noqa: E402
+
+import ministack.services.cloudformation.handlers as handlers  # noqa: E402
+
+handlers._processed_template_body = lambda record: json.dumps(record.get("_template") or {}, default=str)
 
 main()
