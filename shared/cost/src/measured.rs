@@ -27,7 +27,7 @@ pub const QUERY_MS: f64 = 10.0;
 /// A run of health, which waits until its probe is searchable. Assumed.
 pub const HEALTH_MS: f64 = 8_000.0;
 /// Metrics that a run of health asks for.
-pub const HEALTH_METRICS: f64 = 25.0;
+pub const HEALTH_METRICS: f64 = 19.0;
 
 /// A record's further events, of an event's bytes: they are compressed together.
 pub const PACKED_SHARE: f64 = 0.15;
