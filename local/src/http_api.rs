@@ -27,6 +27,9 @@ use tokio::time::timeout;
 
 /// The largest request body.
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
+/// So much of a larger one is read all the same: who is still sending when the
+/// connection is closed may not see the answer.
+const MAX_READ_BYTES: usize = 4 * MAX_BODY_BYTES;
 /// The largest payload of an invocation.
 const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
 
@@ -199,8 +202,9 @@ async fn route(api: &Api, peer: SocketAddr, request: Request) -> Response {
         return message(StatusCode::FORBIDDEN, "Forbidden");
     }
     let (parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
-        return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+    let body = match to_bytes(body, MAX_READ_BYTES).await {
+        Ok(body) if body.len() <= MAX_BODY_BYTES => body,
+        _ => return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
     };
     let source_ip = forwarded_for(config, &parts.headers).unwrap_or_else(|| peer.ip());
     let payload = event(&route.key, &parameters, &parts, &body, source_ip).to_string();
