@@ -4,26 +4,44 @@
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 source "$root/tests/env.sh"
+source "$root/infra/tools.sh"
+# Before several want to install them at once.
+sam_environment >/dev/null && policy=$(policy_environment) || exit 1
 work=$(mktemp -d "$root/.mutation-XXXXXX"); trap 'rm -rf "$work"' EXIT
-passed=0 failed=0
+said=$work/said # what each has found, by its number
+mkdir "$said"
+number=0
 
-mutate() { # what, sed expression
-  sed -E "$2" "$root/template.yaml" > "$work/template.yaml"
-  if cmp -s "$root/template.yaml" "$work/template.yaml"; then
-    echo "FAILED  $1: the expression changes nothing"; failed=$((failed + 1))
-  elif "$root/infra/check.sh" "$work/template.yaml" >"$work/out" 2>&1; then
-    echo "FAILED  $1: not found"; failed=$((failed + 1))
+# Runs one in a folder of its own, as many at once as there are cores.
+one() {
+  number=$((number + 1))
+  local into; into=$said/$(printf '%03d' $number)
+  while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
+  (own=$(mktemp -d "$work/one-XXXXXX"); "$@" > "$into" 2>&1; rm -rf "$own") &
+}
+mutate() { one mutated "$@"; }
+promise() { one promised "$@"; }
+
+mutated() { # what, sed expression
+  sed -E "$2" "$root/template.yaml" > "$own/template.yaml"
+  if cmp -s "$root/template.yaml" "$own/template.yaml"; then
+    echo "FAILED  $1: the expression changes nothing"
+  elif "$root/infra/check.sh" "$own/template.yaml" >"$own/out" 2>&1; then
+    echo "FAILED  $1: not found"
   else
-    echo "ok      $1"; passed=$((passed + 1))
+    echo "ok      $1"
   fi
 }
 
 # Whatever fails as it is proves nothing when it fails changed.
-if "$root/infra/check.sh" "$root/template.yaml" >"$work/out" 2>&1 && bash "$root/tests/template/run.sh" >"$work/out" 2>&1; then
-  echo "ok      unchanged, nothing is found"; passed=$((passed + 1))
-else
-  echo "FAILED  unchanged, nothing is found"; sed 's/^/        /' "$work/out"; failed=$((failed + 1))
-fi
+unchanged() {
+  if "$root/infra/check.sh" "$root/template.yaml" >"$own/out" 2>&1 && bash "$root/tests/template/run.sh" >"$own/out" 2>&1; then
+    echo "ok      unchanged, nothing is found"
+  else
+    echo "FAILED  unchanged, nothing is found"; sed 's/^/        /' "$own/out"
+  fi
+}
+one unchanged
 
 mutate "a misspelt property of a function" 's/^      MemorySize: 512/      MemorySise: 512/'
 mutate "a misspelt property of the mapping" 's/^      MaximumBatchingWindowInSeconds/      MaximumBatchingWindowSeconds/'
@@ -37,18 +55,18 @@ mutate "a required property missing" '/^      PayloadFormatVersion|^      Integr
 mutate "a condition that there is none" 's/QueryByIam, AWS_IAM/QueryByIm, AWS_IAM/'
 
 # What tests/template/run.sh holds, in a copy of what it reads.
-promise() { # script, what, file, sed expression
-  local copy=$work/copy
-  rm -rf "$copy" && mkdir -p "$copy/tests" && cp -r "$root"/{docs,infra,.github,template.yaml,samconfig.toml} "$copy/" && cp -r "$root/tests/template" "$root/tests/env.sh" "$copy/tests/"
+promised() { # script, what, file, sed expression
+  local copy=$own/copy
+  mkdir -p "$copy/tests" && cp -r "$root"/{docs,infra,.github,template.yaml,samconfig.toml} "$copy/" && cp -r "$root/tests/template" "$root/tests/env.sh" "$copy/tests/"
   sed -i -E "$4" "$copy/$3"
   if cmp -s "$root/$3" "$copy/$3"; then
-    echo "FAILED  $2: the expression changes nothing"; failed=$((failed + 1))
-  elif bash "$copy/tests/template/run.sh" "$1" >"$work/out" 2>&1; then
-    echo "FAILED  $2: not found"; failed=$((failed + 1))
-  elif ! grep -q '^FAILED' "$work/out"; then
-    echo "FAILED  $2: $1 did not get that far"; sed 's/^/        /' "$work/out"; failed=$((failed + 1))
+    echo "FAILED  $2: the expression changes nothing"
+  elif bash "$copy/tests/template/run.sh" "$1" >"$own/out" 2>&1; then
+    echo "FAILED  $2: not found"
+  elif ! grep -q '^FAILED' "$own/out"; then
+    echo "FAILED  $2: $1 did not get that far"; sed 's/^/        /' "$own/out"
   else
-    echo "ok      $2"; passed=$((passed + 1))
+    echo "ok      $2"
   fi
 }
 
@@ -84,14 +102,20 @@ promise deployment "a release that forgets parameters" infra/deploy.sh "s/printf
 promise smoke "a smoke test that takes any report" infra/smoke.sh 's/\.checked_at >= \$started/true/'
 
 # Policy as code.
-source "$root/infra/tools.sh"
-sed -E 's/BlockPublicAcls: true/BlockPublicAcls: false/' "$root/infra/pipeline.yaml" > "$work/pipeline.yaml"
-policy=$(policy_environment)
-"$policy/bin/python" "$root/infra/policy/check.py" "$policy/bin/checkov" "pipeline.yaml=$work/pipeline.yaml" >"$work/out" 2>&1
-if grep -q '^CKV_AWS_53 pipeline.yaml:Artifacts' "$work/out"; then
-  echo "ok      a bucket that may be made public"; passed=$((passed + 1))
-else
-  echo "FAILED  a bucket that may be made public: not found"; failed=$((failed + 1))
-fi
-echo "template mutations: $passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+public() {
+  sed -E 's/BlockPublicAcls: true/BlockPublicAcls: false/' "$root/infra/pipeline.yaml" > "$own/pipeline.yaml"
+  "$policy/bin/python" "$root/infra/policy/check.py" "$policy/bin/checkov" "pipeline.yaml=$own/pipeline.yaml" >"$own/out" 2>&1
+  if grep -q '^CKV_AWS_53 pipeline.yaml:Artifacts' "$own/out"; then
+    echo "ok      a bucket that may be made public"
+  else
+    echo "FAILED  a bucket that may be made public: not found"
+  fi
+}
+one public
+
+wait
+cat "$said"/*
+# One that said nothing has failed as well.
+passed=$(cat "$said"/* | grep -c '^ok ')
+echo "template mutations: $passed passed, $((number - passed)) failed"
+[ "$passed" -eq "$number" ]
