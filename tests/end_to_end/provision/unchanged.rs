@@ -49,11 +49,16 @@ async fn a_second_time_changes_nothing_and_two_at_once_both_succeed() -> Result<
         "{indices}"
     );
 
-    // With daily indices as well.
-    for index in [
-        "clickstream_sessions-2026.11.25",
-        "clickstream_rejections-2026.11.25",
-    ] {
+    // With documents in the daily indices, which there are since just now.
+    let daily = "clickstream_sessions-*,clickstream_rejections-*";
+    let daily = node.send("GET", daily, Value::Null).await?;
+    let daily: Vec<&String> = daily
+        .as_object()
+        .into_iter()
+        .flat_map(|all| all.keys())
+        .collect();
+    ensure!(daily.len() == 2, "{daily:?}");
+    for index in daily {
         node.send("POST", &format!("{index}/_doc"), json!({"source": "shop"}))
             .await?;
     }
