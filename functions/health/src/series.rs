@@ -19,22 +19,22 @@ pub enum Asked {
     ReadThrottles,
 }
 
-/// Metrics of ours that the report and the ledger are made of.
-pub const OURS: [Asked; 14] = [
-    Asked::Ours("collect", "Received"),
-    Asked::Ours("collect", "Accepted"),
-    Asked::Ours("collect", "Rejected"),
-    Asked::Ours("collect", "DeadLetters"),
-    Asked::Ours("enrich", "Indexed"),
-    Asked::Ours("enrich", "Duplicates"),
-    Asked::Ours("enrich", "Rejected"),
-    Asked::Ours("enrich", "Undecodable"),
-    Asked::Ours("enrich", "OtherProducers"),
-    Asked::Ours("aggregate", "Received"),
-    Asked::Ours("aggregate", "LateDropped"),
-    Asked::Ours("aggregate", "EarlyDropped"),
-    Asked::Ours("replay", "Replayed"),
-    Asked::Ours("health", "GivenUp"),
+/// Metrics of ours that the report and the ledger are made of, by stage.
+const OURS: [(&str, &str); 14] = [
+    ("collect", "Received"),
+    ("collect", "Accepted"),
+    ("collect", "Rejected"),
+    ("collect", "DeadLetters"),
+    ("enrich", "Indexed"),
+    ("enrich", "Duplicates"),
+    ("enrich", "Rejected"),
+    ("enrich", "Undecodable"),
+    ("enrich", "OtherProducers"),
+    ("aggregate", "Received"),
+    ("aggregate", "LateDropped"),
+    ("aggregate", "EarlyDropped"),
+    ("replay", "Replayed"),
+    ("health", "GivenUp"),
 ];
 
 /// One metric, as CloudWatch names it.
@@ -77,15 +77,12 @@ impl Query {
             statistic: "Maximum",
             dimensions: vec![("FunctionName", consumer.function.clone())],
         }));
-        queries.extend(OURS.into_iter().filter_map(|asked| match asked {
-            Asked::Ours(stage, name) => Some(Self {
-                asked,
-                namespace: "Freshet",
-                name,
-                statistic: "Sum",
-                dimensions: vec![("Stack", config.stack.clone()), ("Stage", stage.to_owned())],
-            }),
-            _ => None,
+        queries.extend(OURS.map(|(stage, name)| Self {
+            asked: Asked::Ours(stage, name),
+            namespace: "Freshet",
+            name,
+            statistic: "Sum",
+            dimensions: vec![("Stack", config.stack.clone()), ("Stage", stage.to_owned())],
         }));
         queries
     }
