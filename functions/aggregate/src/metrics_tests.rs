@@ -7,7 +7,7 @@ use crate::tests::{enricher, payload, record, view};
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use freshet_tables::{ChainTable, ResultTable};
-use freshet_telemetry::Metrics;
+use freshet_telemetry::{Metrics, Written};
 use freshet_windows::Registry;
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::value::RawValue;
@@ -62,18 +62,6 @@ async fn invoke(handler: &Handler, payload: String) -> (Value, bool) {
     (line, answer.is_ok())
 }
 
-/// What is counted, but for the cold start that every test is.
-fn counts(line: &Value) -> BTreeMap<&str, u64> {
-    let metrics = &line["_aws"]["CloudWatchMetrics"][0]["Metrics"];
-    let counts = metrics.as_array().unwrap().iter();
-    counts
-        .filter(|metric| metric["Unit"] == "Count")
-        .map(|metric| metric["Name"].as_str().unwrap())
-        .filter(|name| *name != "ColdStarts")
-        .map(|name| (name, line[name].as_u64().unwrap()))
-        .collect()
-}
-
 /// A batch whose arrival window is under way.
 fn batch(records: &[Value], is_final: bool) -> String {
     let start = freshet_edge::now().as_millis() / 60_000 * 60;
@@ -104,7 +92,7 @@ async fn a_batch_is_counted_and_timed() {
     let records = [1, 2, 3].map(|n| record(n, &data[n as usize - 1]));
     let (line, succeeded) = invoke(&handler, batch(&records, true)).await;
     assert!(succeeded);
-    let mut counted = counts(&line);
+    let mut counted = Written::counts(&line).unwrap();
     counted.remove("SlotsWritten");
     let expected = BTreeMap::from([
         ("Received", 3),
@@ -125,12 +113,12 @@ async fn an_invocation_that_fails_has_its_line_too() {
     let (line, succeeded) = invoke(&handler, batch(&[record(1, &view_of("a", 0))], true)).await;
     assert!(!succeeded);
     let expected = BTreeMap::from([("Received", 1), ("Counted", 1), ("Records", 1)]);
-    assert_eq!(counts(&line), expected);
+    assert_eq!(Written::counts(&line).unwrap(), expected);
     assert!(line.get("ProcessingLatency").is_none(), "it is not merged");
     let (line, succeeded) = invoke(&handler, "{}".to_owned()).await;
-    assert!(!succeeded && counts(&line).is_empty());
+    assert!(!succeeded && Written::counts(&line).unwrap().is_empty());
     let (line, succeeded) = invoke(&handler, batch(&[], true)).await;
-    assert!(succeeded && counts(&line).is_empty());
+    assert!(succeeded && Written::counts(&line).unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -141,5 +129,5 @@ async fn records_that_nobody_could_read_any_more_are_counted() {
     let (line, succeeded) = invoke(&handler, old).await;
     assert!(succeeded);
     let expected = BTreeMap::from([("Records", 1), ("RecordsTooOld", 1)]);
-    assert_eq!(counts(&line), expected);
+    assert_eq!(Written::counts(&line).unwrap(), expected);
 }

@@ -3,7 +3,7 @@
 use crate::answer::Response;
 use crate::handler::Handler;
 use crate::notice_tests::{GOOD, answer, collector, events};
-use freshet_telemetry::Metrics;
+use freshet_telemetry::{Metrics, Written};
 use lambda_runtime::{Context, LambdaEvent};
 use proptest::prelude::*;
 use serde_json::value::RawValue;
@@ -78,18 +78,6 @@ async fn invoke(handler: &Handler, payload: String) -> (Response, Value) {
     (response, line)
 }
 
-/// What is counted, but for the cold start that every test is.
-fn counts(line: &Value) -> BTreeMap<&str, u64> {
-    let metrics = &line["_aws"]["CloudWatchMetrics"][0]["Metrics"];
-    let counts = metrics.as_array().unwrap().iter();
-    counts
-        .filter(|metric| metric["Unit"] == "Count")
-        .map(|metric| metric["Name"].as_str().unwrap())
-        .filter(|name| *name != "ColdStarts")
-        .map(|name| (name, line[name].as_u64().unwrap()))
-        .collect()
-}
-
 #[tokio::test]
 async fn each_event_counts_once_by_what_it_was_told() {
     let (_server, handler) = collector(|request| answer(request, |_| false)).await;
@@ -104,7 +92,7 @@ async fn each_event_counts_once_by_what_it_was_told() {
         ("Rejected.field_missing", 1),
         ("Records", 1),
     ]);
-    assert_eq!(counts(&line), expected);
+    assert_eq!(Written::counts(&line).unwrap(), expected);
     assert_eq!(line["BytesIn"].as_u64(), Some(body.len() as u64));
     assert!(line["BytesOut"].as_u64().is_some_and(|bytes| bytes > 50));
     assert!(
@@ -128,7 +116,7 @@ async fn what_nothing_takes_is_to_be_sent_again_and_a_lost_notice_is_counted() {
         ("Records", 1),
         ("RejectionsNotNoted", 1),
     ]);
-    assert_eq!(counts(&line), expected);
+    assert_eq!(Written::counts(&line).unwrap(), expected);
 }
 
 #[tokio::test]
@@ -146,12 +134,12 @@ async fn requests_that_are_refused_whole_are_counted_by_code() {
         assert!((400..500).contains(&response.status_code));
         let name = format!("Refused.{code}");
         let expected = BTreeMap::from([("RequestsRefused", 1), (name.as_str(), 1)]);
-        assert_eq!(counts(&line), expected);
+        assert_eq!(Written::counts(&line).unwrap(), expected);
     }
     let healthy = post("/health", &json!({}), "").replace("POST", "GET");
     let (response, line) = invoke(&handler, healthy).await;
     assert_eq!(
-        (response.status_code, counts(&line)),
+        (response.status_code, Written::counts(&line).unwrap()),
         (200, BTreeMap::new())
     );
 }
@@ -183,7 +171,7 @@ proptest! {
                 let headers = json!({"content-type": header, &key: key});
                 for headers in [headers, json!({})] {
                     let (_, line) = invoke(&handler, post(&path, &headers, &body)).await;
-                    for name in counts(&line).keys().filter(|name| name.contains('.')) {
+                    for name in Written::counts(&line).unwrap().keys().filter(|name| name.contains('.')) {
                         assert!(known.contains(*name), "{name}");
                     }
                 }

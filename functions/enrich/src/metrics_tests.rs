@@ -2,7 +2,7 @@
 
 use crate::handler::Handler;
 use crate::tests::{batch, notice, packed, servers, wire_event};
-use freshet_telemetry::Metrics;
+use freshet_telemetry::{Metrics, Written};
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -29,18 +29,6 @@ async fn invoke(handler: &Handler, payload: String) -> Value {
         (&"shop".into(), &"enrich".into(), &"r-1".into())
     );
     line
-}
-
-/// What is counted, but for the cold start that every test is.
-fn counts(line: &Value) -> BTreeMap<&str, u64> {
-    let metrics = &line["_aws"]["CloudWatchMetrics"][0]["Metrics"];
-    let counts = metrics.as_array().unwrap().iter();
-    counts
-        .filter(|metric| metric["Unit"] == "Count")
-        .map(|metric| metric["Name"].as_str().unwrap())
-        .filter(|name| *name != "ColdStarts")
-        .map(|name| (name, line[name].as_u64().unwrap()))
-        .collect()
 }
 
 /// How many times a distribution holds.
@@ -83,7 +71,7 @@ async fn every_final_outcome_is_counted_by_its_kind() {
         ("Rejected.record_undecodable", 1),
         ("Rejected.field_wrong_type", 1),
     ]);
-    assert_eq!(counts(&line), expected);
+    assert_eq!(Written::counts(&line).unwrap(), expected);
     assert_eq!(line["notices"], 1);
     assert_eq!(
         times(&line, "ProcessingLatency"),
@@ -108,7 +96,7 @@ async fn what_comes_again_counts_when_it_is_final() {
         ("Retried", 3),
         ("Records", 3),
     ]);
-    assert_eq!(counts(&line), expected);
+    assert_eq!(Written::counts(&line).unwrap(), expected);
     assert_eq!(line["retryCode"], "rejected_execution_exception");
     // It is in the index, and the next time it is a duplicate.
     assert_eq!(times(&line, "ProcessingLatency"), 2);
@@ -124,7 +112,7 @@ async fn requests_are_told_by_their_outcome() {
         .await;
     let line = invoke(&handler, batch(&[packed(&["a"])])).await;
     assert!(times(&line, "OpenSearch.alias.failed") >= 1, "{line}");
-    assert_eq!(counts(&line)["Retried"], 1);
+    assert_eq!(Written::counts(&line).unwrap()["Retried"], 1);
     // Nothing is there: 404.
     server.reset().await;
     let line = invoke(&handler, batch(&[packed(&["a"])])).await;
@@ -137,5 +125,5 @@ async fn an_invocation_that_fails_has_its_line_too() {
     let (_server, handler): (MockServer, Handler) = servers(200).await;
     let line = invoke(&handler, "{}".to_owned()).await;
     assert_eq!(line["ColdStarts"], 1);
-    assert_eq!(counts(&line), BTreeMap::new());
+    assert_eq!(Written::counts(&line).unwrap(), BTreeMap::new());
 }

@@ -5,6 +5,8 @@ use crate::values::Count;
 use metrique::emf::Emf;
 use metrique::writer::format::Format;
 use metrique::writer::{Entry, EntryWriter};
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -161,6 +163,19 @@ impl Written {
         let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8_lossy(&bytes);
         text.lines().map(str::to_owned).collect()
+    }
+
+    /// The counts of a line, by name, but for `ColdStarts`, which every first
+    /// line has. `None` if it is no line of metrics.
+    #[must_use]
+    pub fn counts(line: &Value) -> Option<BTreeMap<&str, u64>> {
+        let metrics = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array()?;
+        let counts = metrics.iter().filter(|metric| metric["Unit"] == "Count");
+        counts
+            .map(|metric| metric["Name"].as_str())
+            .filter(|name| *name != Some("ColdStarts"))
+            .map(|name| Some((name?, line[name?].as_u64()?)))
+            .collect()
     }
 }
 
