@@ -201,6 +201,11 @@ impl<'a> Event<'a> {
         &mut self.metadata
     }
 
+    /// Gives it to somebody else: to a pseudonym of its user.
+    pub fn set_user_id(&mut self, user_id: String) {
+        self.user_id = Cow::Owned(user_id);
+    }
+
     /// The place found before its IP address was dropped, on a replay.
     #[must_use]
     pub const fn place(&self) -> Option<Place<'a>> {

@@ -141,27 +141,47 @@ impl<'a> Metadata<'a> {
         if wanted.is_empty() {
             return;
         }
-        let mut json = String::with_capacity(self.json.len() + 128);
-        let mut separator = '{';
-        for (key, text) in &wanted {
-            json.push(separator);
-            push_json_string(&mut json, key);
-            json.push(':');
-            push_json_string(&mut json, text);
-            separator = ',';
-        }
-        for (key, value) in &entries {
-            if wanted.iter().any(|(name, _)| name == key) {
-                continue; // it was null
-            }
-            json.push(separator);
-            push_json_string(&mut json, key);
-            json.push(':');
-            json.push_str(value.get());
-        }
-        json.push('}');
+        let added = wanted.iter().map(|(key, text)| {
+            // Writing text to memory cannot fail.
+            (
+                *key,
+                Cow::Owned(serde_json::to_string(text).unwrap_or_default()),
+            )
+        });
+        let kept = entries
+            .iter()
+            .filter(|(key, _)| !wanted.iter().any(|(name, _)| name == key)) // it was null
+            .map(|(key, value)| (key.as_ref(), Cow::Borrowed(value.get())));
+        let json = object(added.chain(kept), self.json.len() + 128);
         self.json = Cow::Owned(json);
     }
+
+    /// Takes these keys out of the object itself.
+    pub fn remove(&mut self, keys: &[&str]) {
+        let entries = self.entries();
+        let kept = entries
+            .iter()
+            .filter(|(key, _)| !keys.contains(&key.as_ref()))
+            .map(|(key, value)| (key.as_ref(), value.get()));
+        let json = object(kept, self.json.len());
+        self.json = Cow::Owned(json);
+    }
+}
+
+/// Keys and their values' JSON text as an object of about so many bytes.
+fn object<'k>(entries: impl Iterator<Item = (&'k str, impl AsRef<str>)>, bytes: usize) -> String {
+    let mut json = String::with_capacity(bytes);
+    json.push('{');
+    for (key, value) in entries {
+        if json.len() > 1 {
+            json.push(',');
+        }
+        push_json_string(&mut json, key);
+        json.push(':');
+        json.push_str(value.as_ref());
+    }
+    json.push('}');
+    json
 }
 
 fn push_json_string(out: &mut String, text: &str) {
@@ -415,6 +435,23 @@ mod tests {
         );
         let own = r#"{"user_agent":"me","ip_address":"::1"}"#;
         assert_eq!(filled(own), own);
+    }
+
+    #[test]
+    fn keys_are_taken_out() {
+        let without = |json: &str| {
+            let raw: &RawValue = serde_json::from_str(json).unwrap();
+            let mut metadata =
+                Metadata::parse(Some(raw), &Limits::DEFAULT, Stage::Collect).unwrap();
+            metadata.remove(&["ip_address", "email"]);
+            metadata.as_json().to_owned()
+        };
+        assert_eq!(
+            without(r#"{"a":{"email":1},"ip_address":"::1","b\"":[ 2 ],"email":"x"}"#),
+            r#"{"a":{"email":1},"b\"":[ 2 ]}"#
+        );
+        assert_eq!(without(r#"{"email":null}"#), "{}");
+        assert_eq!(without("{}"), "{}");
     }
 
     proptest::proptest! {
