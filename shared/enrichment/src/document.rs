@@ -82,9 +82,11 @@ impl Enricher {
     /// # Errors
     /// A [`Rejection`] at [`Stage::Enrich`] if the URL cannot be split.
     pub fn enrich(&self, event: &Event<'_>, now: Timestamp) -> Result<Document, Rejection> {
-        let url = page_url::split(event.page_url()).map_err(|error| {
+        let url = event.page_url().map(page_url::split).transpose();
+        let url = url.map_err(|error| {
             Rejection::new(Stage::Enrich, Code::PageUrlInvalid, error.to_string())
         })?;
+        let key = session_key(event);
         let metadata = SortedMetadata::of(event);
         let calendar = event.timestamp().calendar();
         let date = calendar.date.to_string();
@@ -97,12 +99,12 @@ impl Enricher {
             event_id: event.event_id(),
             source: event.source(),
             user_id: event.user_id(),
-            session_id: event.session_id(),
+            session_id: event.session_id().unwrap_or(key.as_str()),
             event_type: event.event_type(),
             page_url: event.page_url(),
-            url_path: &url.path,
-            query_params: url.query.as_deref(),
-            fragment: url.fragment.as_deref(),
+            url_path: url.as_ref().map(|url| url.path.as_ref()),
+            query_params: url.as_ref().and_then(|url| url.query.as_deref()),
+            fragment: url.as_ref().and_then(|url| url.fragment.as_deref()),
             user_agent_parsed: metadata
                 .user_agent
                 .as_deref()
@@ -126,13 +128,13 @@ impl Enricher {
         })?;
         let id = event.document_id();
         let session = SessionEvent {
-            key: SessionKey::new(event.source(), event.session_id()),
+            key,
             mark: EventMark::from(&id),
             at: event.timestamp(),
             source: event.source().to_owned(),
-            session_id: event.session_id().to_owned(),
+            session_id: event.session_id().map(str::to_owned),
             user_id: event.user_id().to_owned(),
-            page: url.path.into_owned(),
+            page: url.map(|url| url.path.into_owned()),
             is_page_view: event.event_type() == PAGE_VIEW,
             referrer: metadata.text(REFERRER).map(Cow::into_owned),
             revenue: is_conversion.then(|| metadata.amount()),
@@ -152,6 +154,14 @@ impl Enricher {
             Some(place) => Some(Whereabouts::Found(place)),
             None => event.place().map(Whereabouts::Known),
         }
+    }
+}
+
+/// Names the event's session, or its user where sessions are derived.
+fn session_key(event: &Event<'_>) -> SessionKey {
+    match event.session_id() {
+        Some(given) => SessionKey::new(event.source(), given),
+        None => SessionKey::of_user(event.source(), event.user_id()),
     }
 }
 
@@ -176,8 +186,10 @@ struct Source<'a> {
     user_id: &'a str,
     session_id: &'a str,
     event_type: &'a str,
-    page_url: &'a str,
-    url_path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url_path: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     query_params: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

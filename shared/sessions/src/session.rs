@@ -123,8 +123,8 @@ impl Session {
             self.last = place;
             self.changed = true;
         }
-        if event.is_page_view {
-            self.view(place, &event.page);
+        if let Some(page) = event.page.as_deref().filter(|_| event.is_page_view) {
+            self.view(place, page);
         }
         if !room {
             self.changed |= !self.truncated;

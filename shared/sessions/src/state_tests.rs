@@ -23,9 +23,9 @@ fn event(mark: u64, minutes: i64) -> SessionEvent {
         mark: EventMark(mark),
         at: Timestamp::from_millis(NOW_MS - minutes * MINUTE).unwrap(),
         source: "shop".to_owned(),
-        session_id: "s-1".to_owned(),
+        session_id: Some("s-1".to_owned()),
         user_id: format!("user-{}", mark % 2),
-        page: format!("/page/{mark}"),
+        page: Some(format!("/page/{mark}")),
         is_page_view: !mark.is_multiple_of(3),
         referrer: mark
             .is_multiple_of(4)
@@ -237,7 +237,7 @@ fn the_largest_state_fits_into_an_item() {
     let hostile = |n: u64| SessionEvent {
         at: Timestamp::from_millis(NOW_MS - n as i64 * 40 * MINUTE).unwrap(),
         referrer: Some("\u{1}".repeat(2_000)),
-        page: "\"".repeat(2_000),
+        page: Some("\"".repeat(2_000)),
         user_id: "\\".repeat(300),
         is_page_view: true,
         revenue: Some(f64::MAX),
@@ -303,7 +303,7 @@ fn an_id_used_for_ever_remembers_its_newest_sessions() {
 fn long_texts_are_cut_between_characters() {
     let mut state = SessionState::default();
     let long = SessionEvent {
-        page: "é".repeat(5_000),
+        page: Some("é".repeat(5_000)),
         referrer: Some("x".repeat(5_000)),
         ..event(1, 1)
     };
