@@ -13,8 +13,8 @@ pub const UNKNOWN: &str = "unknown";
 pub struct UserHash(pub u64);
 
 /// Names a session among all; source and session id together name it, as they
-/// do in the index. A derived session is named by source and user: in a window
-/// a user has one at most.
+/// do in the index. A derived session is named by source and user: those of
+/// one user are not told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionHash(pub u64);
 
