@@ -125,7 +125,7 @@ async fn meet(sessions: &Sessions, events: &[SessionEvent]) -> Meeting {
 /// Durations in seconds; negative where nothing is known.
 fn durations(meeting: &Meeting, events: &[SessionEvent]) -> Vec<f64> {
     let of = |(met, event): (&Met, &SessionEvent)| match met {
-        Met::Since(start) => event.at.seconds_since(*start),
+        Met::Within { start, .. } => event.at.seconds_since(*start),
         Met::Outside => -1.0,
         Met::Unknown => -2.0,
     };

@@ -90,6 +90,12 @@ impl Session {
         }
     }
 
+    /// The `_id` of its document, the same as long as the session lives.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// When its earliest known event happened.
     #[must_use]
     pub const fn start(&self) -> Timestamp {
