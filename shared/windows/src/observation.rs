@@ -14,7 +14,8 @@ pub struct UserHash(pub u64);
 
 /// Names a session among all; source and session id together name it, as they
 /// do in the index. A derived session is named by source and user: those of
-/// one user are not told apart.
+/// one user are not told apart, as a window that is no longer than the pause
+/// which ends a session has one at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionHash(pub u64);
 
