@@ -3,6 +3,8 @@
 
 use crate::support::{Bench, event};
 use anyhow::{Context as _, Result, ensure};
+use aws_sdk_kinesis::primitives::Blob;
+use freshet_events::wire::Packer;
 use freshet_local::fault::{Seen, Verdict};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -363,5 +365,99 @@ async fn without_the_table_events_are_indexed_and_the_metric_says_so() -> Result
         "{document}"
     );
     check(&bench, &back).await?;
+    bench.stop().await
+}
+
+/// What a server says of its users: no page, no session, and no more than
+/// collect would put on the stream.
+async fn put_of_servers(bench: &Bench, user: &str, events: &[(&str, i64)]) -> Result<()> {
+    let aws = freshet_local::cloud::aws_config(&bench.stack.endpoints.aws_endpoint).await;
+    let kinesis = aws_sdk_kinesis::Client::new(&aws);
+    let mut packer = Packer::new();
+    for (id, at_ms) in events {
+        let event = json!({
+            "event_id": id, "source": "server", "user_id": user, "event_type": "order_completed",
+            "timestamp": at_ms, "received_at": at_ms, "metadata": {"plan": "pro"},
+        });
+        packer.push(event.to_string().as_bytes());
+    }
+    let put = kinesis
+        .put_record()
+        .stream_name(&bench.stack.endpoints.stream)
+        .partition_key(user);
+    put.data(Blob::new(packer.finish())).send().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_are_derived_of_users_whose_clients_name_none() -> Result<()> {
+    let bench = Bench::start("derived").await?;
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    let ago = |minutes: i64| now_ms - minutes * MINUTE_MS;
+    // One batch after the other, each to a function that remembers nothing.
+    let batches: [&[(&str, i64)]; 4] = [
+        &[("d60", ago(60)), ("d50", ago(50))],
+        &[("d10", ago(10))],
+        &[("d5", ago(5)), ("d15", ago(15))],
+        &[("old", ago(9 * 24 * 60))],
+    ];
+    let mut indexed = 0;
+    for batch in batches {
+        put_of_servers(&bench, "u", batch).await?;
+        indexed += batch.len() as u64;
+        bench.settled_at(indexed).await?;
+        bench.stack.cloud.functions["EnrichFunction"].kill_environments();
+    }
+    put_of_servers(&bench, "v", &[("other", ago(10))]).await?;
+    bench.settled_at(indexed + 1).await?;
+
+    let mut ids = BTreeMap::new();
+    for id in ["d60", "d50", "d15", "d10", "d5", "other", "old"] {
+        let document = bench.document(id).await?;
+        let absent = ["page_url", "url_path"].map(|field| document.get(field));
+        ensure!(
+            document["session_derived"] == true && absent == [None, None],
+            "{document}"
+        );
+        let session = document["session_id"].as_str().context("no session_id")?;
+        ids.insert(id, session.to_owned());
+    }
+    ensure!(
+        ids["d60"] == ids["d50"] && ids["d50"] != ids["d10"],
+        "{ids:?}"
+    );
+    ensure!(
+        ids["d15"] == ids["d10"] && ids["d10"] == ids["d5"],
+        "{ids:?}"
+    );
+    ensure!(
+        bench.document("d50").await?["session_duration"].as_f64() == Some(600.0)
+            && bench
+                .document("old")
+                .await?
+                .get("session_duration")
+                .is_none()
+    );
+
+    let query = json!({"size": 100, "query": {"match_all": {}}});
+    bench
+        .opensearch("POST", "clickstream_sessions-*/_refresh", json!({}))
+        .await?;
+    let answer = bench
+        .opensearch("POST", "clickstream_sessions-*/_search", query)
+        .await?;
+    let hits = answer["hits"]["hits"].as_array().context("hits")?;
+    let found: BTreeMap<&str, u64> = hits
+        .iter()
+        .filter(|hit| hit["_id"] == hit["_source"]["session_id"])
+        .filter_map(|hit| Some((hit["_id"].as_str()?, hit["_source"]["events"].as_u64()?)))
+        .collect();
+    let expected = [("d60", 2), ("d10", 3), ("other", 1)];
+    let expected: BTreeMap<&str, u64> = expected
+        .iter()
+        .map(|(id, events)| (ids[id].as_str(), *events))
+        .collect();
+    ensure!(hits.len() == 3 && found == expected, "{answer}");
+    ensure!(bench.dead_letters("").await?.is_empty());
     bench.stop().await
 }

@@ -5,8 +5,9 @@ use crate::invocation::{Answer, Invocation, State};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use freshet_enrichment::{Enricher, geo::Geo, user_agent::UserAgents};
+use freshet_events::wire::Packer;
 use freshet_tables::{ChainName, Manifest, PieceEntry, PieceName};
-use freshet_windows::{Pane, Registry, Windowing};
+use freshet_windows::{Pane, Registry, Slot, Summary, Totals, Windowing};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -178,4 +179,47 @@ fn what_cannot_be_read_is_told_and_does_not_hold_the_rest() {
         panic!("one piece")
     };
     assert_eq!(piece.panes(), [Pane(START_S / 60 - 1), Pane(START_S / 60)]);
+}
+
+#[test]
+fn without_page_and_session_a_view_is_of_an_unknown_page_and_one_session_of_its_user() {
+    let mut packer = Packer::new();
+    for (id, user, event_type) in [
+        ("a", "u", "page_view"),
+        ("b", "u", "page_view"),
+        ("c", "v", "page_view"),
+        ("d", "v", "purchase"),
+    ] {
+        let event = json!({
+            "event_id": id, "source": "shop", "user_id": user, "event_type": event_type,
+            "timestamp": START_S * 1000, "received_at": START_S * 1000, "metadata": {},
+        });
+        packer.push(event.to_string().as_bytes());
+    }
+    let payload = payload(&[record(1, &packer.finish())], &State::default(), false);
+    let invocation = Invocation::read(&payload).unwrap();
+    let (registry, windowing) = (Registry::builtin(), Windowing::default());
+    let counted = count_records(&invocation.records, None, &enricher(), &registry, windowing);
+    assert_eq!((counted.unreadable, counted.tally.counted), (0, 4));
+    let [piece] = counted.pieces.as_slice() else {
+        panic!("one piece")
+    };
+    let result = |name: &str| -> Value {
+        let of = piece.tables.iter().filter(|(of, _, _)| of == name);
+        let tables: Vec<_> = of.map(|(_, _, table)| table.clone()).collect();
+        let mut summary = Summary::default();
+        summary.unite(&tables, 1_000_000);
+        let slot = Slot(*windowing.slots(Pane(START_S / 60)).start());
+        let totals = Totals::of(&[&summary], windowing.window(slot));
+        let json = registry.get(name).unwrap().result(&totals).unwrap();
+        serde_json::from_str(json.get()).unwrap()
+    };
+    let views = result("page_view");
+    assert_eq!(
+        (&views["total_page_views"], &views["top_pages"]),
+        (&json!(3), &json!({"unknown": 3}))
+    );
+    let funnel = result("conversion_funnel");
+    let counts = json!({"landing": 2, "product_view": 0, "add_to_cart": 0, "checkout_start": 0, "purchase": 1});
+    assert_eq!(funnel["funnel_counts"], counts);
 }

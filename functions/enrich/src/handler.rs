@@ -129,7 +129,8 @@ impl Handler {
         Ok(answer.map_or_else(Answer::done, Answer::again_from))
     }
 
-    /// Tells every event when its session started, as far as is known.
+    /// Tells every event when its session started, and which one was derived
+    /// for it, as far as is known.
     async fn meet_sessions(&self, prepared: &mut Prepared, deadline: Instant) -> Meeting {
         let Some(sessions) = &self.sessions else {
             return Meeting::default();
@@ -141,8 +142,8 @@ impl Handler {
             .collect();
         let meeting = sessions.meet(&events, now(), deadline).await;
         for (event, met) in prepared.enriched.iter_mut().zip(&meeting.met) {
-            if let Met::Since(start) = met {
-                event.document.set_session_start(*start);
+            if let Met::Within { start, derived_id } = met {
+                event.document.set_session(*start, derived_id.as_deref());
             }
         }
         meeting

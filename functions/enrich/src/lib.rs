@@ -14,6 +14,8 @@ pub mod sessions;
 mod tally;
 
 #[cfg(test)]
+mod derived_tests;
+#[cfg(test)]
 mod metrics_tests;
 #[cfg(test)]
 mod tests;

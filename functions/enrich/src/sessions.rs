@@ -33,10 +33,15 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const REST: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 
 /// What is known of an event's session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Met {
-    /// It started then.
-    Since(Timestamp),
+    /// It is there.
+    Within {
+        /// Since then.
+        start: Timestamp,
+        /// The `_id` of its document, if it is derived.
+        derived_id: Option<String>,
+    },
     /// The event belongs to none: it is too old, its clock is wrong, or no
     /// visitor made it.
     Outside,
@@ -291,9 +296,14 @@ impl Meeting {
     /// Notes what a state says about its events.
     fn take(&mut self, known: &Versioned, events: &[&SessionEvent], places: &[usize]) {
         for place in places {
-            let session = known.state.session_at(events[*place].at);
-            let start = session.map(Session::start);
-            self.met[*place] = start.map_or(Met::Outside, Met::Since);
+            let event = events[*place];
+            let is_derived = event.session_id.is_none();
+            let within = |session: &Session| Met::Within {
+                start: session.start(),
+                derived_id: is_derived.then(|| session.id().to_owned()),
+            };
+            let session = known.state.session_at(event.at);
+            self.met[*place] = session.map_or(Met::Outside, within);
         }
         let documents = known.state.documents(places.iter().map(|at| events[*at]));
         let touched = documents.into_iter().map(|(first, document)| Touched {

@@ -105,9 +105,9 @@ fn event(session: &str, seconds_ago: i64) -> SessionEvent {
         mark: EventMark::from(&id),
         at: Timestamp::from_millis(NOW_MS - seconds_ago * 1_000).unwrap(),
         source: "shop".to_owned(),
-        session_id: session.to_owned(),
+        session_id: Some(session.to_owned()),
         user_id: "u".to_owned(),
-        page: "/".to_owned(),
+        page: Some("/".to_owned()),
         is_page_view: true,
         referrer: None,
         revenue: None,
@@ -125,7 +125,7 @@ async fn meet(sessions: &Sessions, events: &[SessionEvent]) -> Meeting {
 /// Durations in seconds; negative where nothing is known.
 fn durations(meeting: &Meeting, events: &[SessionEvent]) -> Vec<f64> {
     let of = |(met, event): (&Met, &SessionEvent)| match met {
-        Met::Since(start) => event.at.seconds_since(*start),
+        Met::Within { start, .. } => event.at.seconds_since(*start),
         Met::Outside => -1.0,
         Met::Unknown => -2.0,
     };

@@ -92,7 +92,7 @@ pub(crate) fn count_outcomes(
             match meeting.met.get(at) {
                 Some(Met::Unknown) => line.events_without_session.add(1_u64),
                 Some(Met::Outside) => line.outside_sessions.0 += 1,
-                Some(Met::Since(_)) | None => {}
+                Some(Met::Within { .. }) | None => {}
             }
         }
     }

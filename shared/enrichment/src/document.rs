@@ -39,10 +39,18 @@ pub struct Document {
 }
 
 impl Document {
-    /// Adds `session_duration`: seconds from the session's earliest known
-    /// event, `start`, to this one; never negative. It is known only after a
-    /// batch's events have met their sessions, so it is appended to the JSON.
-    pub fn set_session_start(&mut self, start: Timestamp) {
+    /// Adds what is known only after a batch's events have met their sessions.
+    /// `session_duration` is the seconds from the session's earliest known
+    /// event, `start`, to this one; never negative. If the session is derived,
+    /// the `_id` of its document, `derived_id`, is the `session_id`.
+    pub fn set_session(&mut self, start: Timestamp, derived_id: Option<&str>) {
+        if let Some(id) = derived_id.filter(|_| self.session.session_id.is_none()) {
+            let of_user = last_session_id(self.session.key.as_str());
+            if let Some(before) = self.json.strip_suffix(of_user.as_bytes()) {
+                self.json.truncate(before.len());
+                self.json.extend_from_slice(last_session_id(id).as_bytes());
+            }
+        }
         let seconds = self.session.at.seconds_since(start).max(0.0);
         if self.json.pop_if(|last| *last == b'}').is_some() {
             let field = format!(",\"session_duration\":{seconds}}}");
@@ -77,14 +85,18 @@ impl Enricher {
     /// clock makes it large or negative), from there until `now`
     /// (`stream_delay`), and in all (`processing_time`). The IP address is looked up and left
     /// out. Metadata that the index does not map by type goes to
-    /// `metadata.other`.
+    /// `metadata.other`. An event without a page has none of the URL's fields;
+    /// one without a session has `session_derived`, and the text of its
+    /// [`SessionKey`] as `session_id` until [`Document::set_session`].
     ///
     /// # Errors
     /// A [`Rejection`] at [`Stage::Enrich`] if the URL cannot be split.
     pub fn enrich(&self, event: &Event<'_>, now: Timestamp) -> Result<Document, Rejection> {
-        let url = page_url::split(event.page_url()).map_err(|error| {
+        let url = event.page_url().map(page_url::split).transpose();
+        let url = url.map_err(|error| {
             Rejection::new(Stage::Enrich, Code::PageUrlInvalid, error.to_string())
         })?;
+        let key = session_key(event);
         let metadata = SortedMetadata::of(event);
         let calendar = event.timestamp().calendar();
         let date = calendar.date.to_string();
@@ -98,11 +110,12 @@ impl Enricher {
             source: event.source(),
             user_id: event.user_id(),
             session_id: event.session_id(),
+            session_derived: event.session_id().is_none().then_some(true),
             event_type: event.event_type(),
             page_url: event.page_url(),
-            url_path: &url.path,
-            query_params: url.query.as_deref(),
-            fragment: url.fragment.as_deref(),
+            url_path: url.as_ref().map(|url| url.path.as_ref()),
+            query_params: url.as_ref().and_then(|url| url.query.as_deref()),
+            fragment: url.as_ref().and_then(|url| url.fragment.as_deref()),
             user_agent_parsed: metadata
                 .user_agent
                 .as_deref()
@@ -121,18 +134,21 @@ impl Enricher {
             metadata: &metadata,
         };
         // Strings, finite numbers and checked JSON always serialise.
-        let json = serde_json::to_vec(&source).map_err(|error| {
+        let mut json = serde_json::to_vec(&source).map_err(|error| {
             Rejection::new(Stage::Enrich, Code::EventMalformed, error.to_string())
         })?;
+        if event.session_id().is_none() && json.pop_if(|last| *last == b'}').is_some() {
+            json.extend_from_slice(last_session_id(key.as_str()).as_bytes());
+        }
         let id = event.document_id();
         let session = SessionEvent {
-            key: SessionKey::new(event.source(), event.session_id()),
+            key,
             mark: EventMark::from(&id),
             at: event.timestamp(),
             source: event.source().to_owned(),
-            session_id: event.session_id().to_owned(),
+            session_id: event.session_id().map(str::to_owned),
             user_id: event.user_id().to_owned(),
-            page: url.path.into_owned(),
+            page: url.map(|url| url.path.into_owned()),
             is_page_view: event.event_type() == PAGE_VIEW,
             referrer: metadata.text(REFERRER).map(Cow::into_owned),
             revenue: is_conversion.then(|| metadata.amount()),
@@ -155,6 +171,20 @@ impl Enricher {
     }
 }
 
+/// Names the event's session, or its user where sessions are derived.
+fn session_key(event: &Event<'_>) -> SessionKey {
+    match event.session_id() {
+        Some(given) => SessionKey::new(event.source(), given),
+        None => SessionKey::of_user(event.source(), event.user_id()),
+    }
+}
+
+/// The end of a document whose session is derived: its `session_id` stands
+/// last, where another can be put in its place.
+fn last_session_id(id: &str) -> String {
+    format!(",\"session_id\":{}}}", serde_json::Value::from(id))
+}
+
 /// Looked up now, or known from before the address was dropped.
 #[derive(Serialize)]
 #[serde(untagged)]
@@ -174,10 +204,15 @@ struct Source<'a> {
     event_id: &'a str,
     source: &'a str,
     user_id: &'a str,
-    session_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_derived: Option<bool>,
     event_type: &'a str,
-    page_url: &'a str,
-    url_path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url_path: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     query_params: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -143,6 +143,75 @@ fn a_replayed_event_keeps_its_place() {
     assert_eq!(source["geoip"], json!({"country_name": "Peru"}));
 }
 
+/// An event whose client has no page, no session, or neither.
+fn without(fields: &[&str]) -> String {
+    let wire = event(&with_metadata("page_view", r#"{"session_id":"m"}"#)).to_wire();
+    let mut wire: Value = serde_json::from_slice(&wire).unwrap();
+    for field in fields {
+        wire.as_object_mut().unwrap().remove(*field).unwrap();
+    }
+    wire.to_string()
+}
+
+fn enriched(wire: &str) -> Document {
+    let event = Event::from_wire(wire).unwrap();
+    let now = at("2026-11-23T18:00:03.250Z");
+    enricher().enrich(&event, now).unwrap()
+}
+
+#[test]
+fn an_event_without_a_page_has_nothing_of_a_url() {
+    let page = enriched(&without(&[]));
+    let none = enriched(&without(&["page_url"]));
+    let mut expected: Value = serde_json::from_slice(&page.json).unwrap();
+    for field in ["page_url", "url_path", "query_params", "fragment"] {
+        expected.as_object_mut().unwrap().remove(field).unwrap();
+    }
+    let source: Value = serde_json::from_slice(&none.json).unwrap();
+    assert_eq!(source, expected);
+    assert_eq!((none.session.page, none.session.is_page_view), (None, true));
+    let wire = without(&["page_url"]);
+    let event = Event::from_wire(&wire).unwrap();
+    assert_eq!(enricher().path(&event), None);
+}
+
+#[test]
+fn an_event_without_a_session_has_the_id_of_its_user_until_it_meets_one() {
+    let named: Value = serde_json::from_slice(&enriched(&without(&[])).json).unwrap();
+    assert_eq!(named.get("session_derived"), None);
+    let mut document = enriched(&without(&["session_id"]));
+    let key = SessionKey::of_user("shop", "u1");
+    assert_eq!(
+        (document.session.key, &document.session.session_id),
+        (key, &None)
+    );
+    let read = |document: &Document| -> Value {
+        let text = std::str::from_utf8(&document.json).unwrap();
+        // One is metadata's.
+        assert_eq!(text.matches(r#""session_id":"#).count(), 2, "{text}");
+        serde_json::from_str(text).unwrap()
+    };
+    let mut expected = named;
+    expected["session_derived"] = json!(true);
+    expected["session_id"] = json!(key.as_str());
+    assert_eq!(read(&document), expected);
+    document.set_session(at("2026-11-23T17:58:59.500Z"), Some("an id of \"22\""));
+    expected["session_id"] = json!("an id of \"22\"");
+    expected["session_duration"] = json!(60.5);
+    assert_eq!(read(&document), expected);
+}
+
+#[test]
+fn a_session_id_that_was_given_stays() {
+    let mut document = enriched(&without(&["page_url"]));
+    document.set_session(at("2026-11-23T18:00:00Z"), Some("another"));
+    let source: Value = serde_json::from_slice(&document.json).unwrap();
+    assert_eq!(
+        (&source["session_id"], source.get("session_derived")),
+        (&json!("s1"), None)
+    );
+}
+
 #[test]
 fn not_before_is_the_earlier_of_both_clocks() {
     let json = with_metadata("page_view", "{}");
@@ -166,9 +235,9 @@ fn it_tells_its_session_what_happened() {
         mark: EventMark::from(&freshet_events::DocumentId::new("shop", "id-1")),
         at: at("2026-11-23T18:00:00Z"),
         source: "shop".to_owned(),
-        session_id: "s1".to_owned(),
+        session_id: Some("s1".to_owned()),
         user_id: "u1".to_owned(),
-        page: "/product/mug".to_owned(),
+        page: Some("/product/mug".to_owned()),
         is_page_view: true,
         referrer: Some("https://search.example/".to_owned()),
         revenue: None,
@@ -198,7 +267,7 @@ fn the_session_duration_is_added_and_never_negative() {
             .unwrap();
         let mut expected: Value = serde_json::from_slice(&document.json).unwrap();
         expected["session_duration"] = json!(duration);
-        document.set_session_start(at(start));
+        document.set_session(at(start), None);
         let source: Value = serde_json::from_slice(&document.json).unwrap();
         assert_eq!(
             source.as_object().unwrap().len(),

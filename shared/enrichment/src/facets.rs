@@ -12,11 +12,12 @@ use std::sync::Arc;
 pub(crate) const AMOUNT: &str = "amount";
 
 impl Enricher {
-    /// The path of the event's page, as its document has it; `None` if its URL
-    /// cannot be split.
+    /// The path of the event's page, as its document has it; `None` if it has
+    /// no page, or its URL cannot be split.
     #[must_use]
     pub fn path<'e>(&self, event: &'e Event<'_>) -> Option<Cow<'e, str>> {
-        page_url::split(event.page_url()).ok().map(|url| url.path)
+        let url = page_url::split(event.page_url()?).ok()?;
+        Some(url.path)
     }
 
     /// The event's browser, as its document has it; `None` without a user agent.

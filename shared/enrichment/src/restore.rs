@@ -34,10 +34,12 @@ struct Source<'a> {
     user_id: Cow<'a, str>,
     #[serde(borrow)]
     session_id: Cow<'a, str>,
+    #[serde(default)]
+    session_derived: bool,
     #[serde(borrow)]
     event_type: Cow<'a, str>,
     #[serde(borrow)]
-    page_url: Cow<'a, str>,
+    page_url: Option<Cow<'a, str>>,
     sent_at: Option<String>,
     received_at: String,
     schema_version: Option<i64>,
@@ -54,9 +56,11 @@ struct Wire<'a> {
     event_id: &'a str,
     source: &'a str,
     user_id: &'a str,
-    session_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<&'a str>,
     event_type: &'a str,
-    page_url: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page_url: Option<&'a str>,
     timestamp: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     sent_at: Option<i64>,
@@ -92,9 +96,10 @@ pub fn restore(document: &str) -> Result<Vec<u8>, RestoreError> {
         event_id: &source.event_id,
         source: &source.source,
         user_id: &source.user_id,
-        session_id: &source.session_id,
+        // One that was derived is derived again.
+        session_id: (!source.session_derived).then_some(&*source.session_id),
         event_type: &source.event_type,
-        page_url: &source.page_url,
+        page_url: source.page_url.as_deref(),
         timestamp: moment("@timestamp", &source.timestamp)?,
         sent_at: source
             .sent_at
@@ -137,19 +142,33 @@ mod tests {
         fn restoring_and_enriching_again_gives_the_same_document(
             user in ".{1,20}", url_tail in "[a-z?&=#é ]{0,20}", other in ".{0,20}",
             sent in any::<bool>(), place in any::<bool>(), synthetic in any::<bool>(),
+            page in any::<bool>(), session in any::<bool>(), met in any::<bool>(),
         ) {
             let mut wire = json!({
                 "event_id": "e", "source": "s", "user_id": user, "session_id": "x", "event_type": "purchase",
                 "page_url": format!("https://a.example/{url_tail}"), "timestamp": 1_000, "received_at": 2_000,
                 "metadata": {"amount": 5, "other": other, "k": [1, {"z": user}], "user_agent": "u", "ip_address": "8.8.8.8"},
             });
+            if !page { wire.as_object_mut().unwrap().remove("page_url"); }
+            if !session { wire.as_object_mut().unwrap().remove("session_id"); }
             if sent { wire["sent_at"] = json!(1_500); }
             if synthetic { wire["synthetic"] = json!(true); }
             if place { wire["geoip"] = json!({"country_name": "Peru"}); }
             let first = enrich(&serde_json::to_vec(&wire).unwrap());
             prop_assert_eq!(first.get("synthetic"), synthetic.then_some(&json!(true)));
-            let again = enrich(&restore(&first.to_string()).unwrap());
-            prop_assert_eq!(first, again);
+            prop_assert!(first["session_id"].is_string());
+            prop_assert_eq!(first.get("session_derived").is_some(), !session);
+            prop_assert_eq!((first.get("page_url").is_some(), first.get("url_path").is_some()), (page, page));
+            // As it is refused by the index, after it has met its session.
+            let mut refused = first.clone();
+            if met {
+                refused["session_duration"] = json!(3.5);
+                if !session { refused["session_id"] = json!("of-a-session-document"); }
+            }
+            let restored = restore(&refused.to_string()).unwrap();
+            let event = Event::from_wire(std::str::from_utf8(&restored).unwrap()).unwrap();
+            prop_assert_eq!((event.page_url().is_some(), event.session_id().is_some()), (page, session));
+            prop_assert_eq!(first, enrich(&restored));
         }
     }
 

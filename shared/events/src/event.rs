@@ -1,9 +1,7 @@
-//! An event that holds every invariant.
+//! An event that holds every invariant; [`judge`](crate::judge) makes it.
 
-use crate::limits::Limits;
 use crate::metadata::Metadata;
-use crate::raw::{RawEvent, Scalar};
-use crate::rejection::{Code, Rejection, Stage};
+use crate::rejection::Stage;
 use crate::timestamp::Timestamp;
 use crate::{DocumentId, SOURCE_STREAM};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
@@ -28,16 +26,16 @@ pub struct Stamp<'a> {
 }
 
 /// One event: every field present that must be, within its limit, of a
-/// readable time and with an http or https URL. It borrows from the body or
-/// record it was read from.
+/// readable time and with an http or https URL if it has one. It borrows from
+/// the body or record it was read from.
 #[derive(Clone)]
 pub struct Event<'a> {
     pub(crate) event_id: Cow<'a, str>,
     pub(crate) source: Cow<'a, str>,
     pub(crate) user_id: Cow<'a, str>,
-    pub(crate) session_id: Cow<'a, str>,
+    pub(crate) session_id: Option<Cow<'a, str>>,
     pub(crate) event_type: Cow<'a, str>,
-    pub(crate) page_url: Cow<'a, str>,
+    pub(crate) page_url: Option<Cow<'a, str>>,
     pub(crate) timestamp: Timestamp,
     pub(crate) sent_at: Option<Timestamp>,
     pub(crate) received_at: Timestamp,
@@ -48,81 +46,6 @@ pub struct Event<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// Judges what a client sent. `now` is the clock for the age limits;
-    /// `new_id` is called once if the client sent no `event_id`.
-    ///
-    /// # Errors
-    /// The first thing that is wrong, by a stable code.
-    pub fn parse(
-        raw: RawEvent<'a>,
-        stamp: &Stamp<'a>,
-        limits: &Limits,
-        now: Timestamp,
-        new_id: impl FnOnce() -> String,
-    ) -> Result<Self, Rejection> {
-        let stage = stamp.stage;
-        if let Some(name) = raw.duplicate {
-            return Err(Rejection::new(
-                stage,
-                Code::FieldDuplicate,
-                format!("{name} stands twice"),
-            ));
-        }
-        if let Some(name) = raw.unknown {
-            let message = format!("there is no field {name:?}; put it in metadata");
-            return Err(Rejection::new(stage, Code::FieldUnknown, message));
-        }
-        let field = |name, value, max| required_text(stage, name, value, max);
-        let user_id = field("user_id", raw.user_id, limits.max_id_bytes)?;
-        let session_id = field("session_id", raw.session_id, limits.max_id_bytes)?;
-        let event_type = field("event_type", raw.event_type, limits.max_event_type_bytes)?;
-        let page_url = field("page_url", raw.page_url, limits.max_page_url_bytes)?;
-        if !is_web_url(&page_url) {
-            let message = "page_url is not an absolute http or https URL";
-            return Err(Rejection::new(stage, Code::PageUrlInvalid, message));
-        }
-        let timestamp = moment(stage, "timestamp", &raw.timestamp)?
-            .ok_or_else(|| missing(stage, "timestamp"))?;
-        check_age(stage, timestamp, limits, now)?;
-        let event_id = match raw.event_id {
-            Scalar::Missing => Cow::Owned(new_id()),
-            given => field("event_id", given, limits.max_id_bytes)?,
-        };
-        let schema_version = match raw.schema_version {
-            Scalar::Missing => None,
-            Scalar::Integer(version) if (0..=i64::from(i32::MAX)).contains(&version) => {
-                Some(version)
-            }
-            _ => {
-                return Err(wrong_type(
-                    stage,
-                    "schema_version",
-                    "a whole number from 0 on",
-                ));
-            }
-        };
-        let synthetic = match raw.synthetic {
-            Scalar::Missing => false,
-            Scalar::Boolean(synthetic) => synthetic,
-            _ => return Err(wrong_type(stage, "synthetic", "true or false")),
-        };
-        Ok(Self {
-            event_id,
-            source: stamp.source.clone(),
-            user_id,
-            session_id,
-            event_type,
-            page_url,
-            timestamp,
-            sent_at: moment(stage, "sent_at", &raw.sent_at)?,
-            received_at: stamp.received_at,
-            schema_version,
-            synthetic,
-            metadata: Metadata::parse(raw.metadata, limits, stage)?,
-            place: None,
-        })
-    }
-
     /// The client's or the collector's identifier of this event.
     #[must_use]
     pub fn event_id(&self) -> &str {
@@ -141,10 +64,10 @@ impl<'a> Event<'a> {
         &self.user_id
     }
 
-    /// The visit it belongs to.
+    /// The visit it belongs to, if its client names visits.
     #[must_use]
-    pub fn session_id(&self) -> &str {
-        &self.session_id
+    pub fn session_id(&self) -> Option<&str> {
+        self.session_id.as_deref()
     }
 
     /// What happened: `page_view`, `purchase`, …
@@ -153,10 +76,10 @@ impl<'a> Event<'a> {
         &self.event_type
     }
 
-    /// Where it happened, as the client wrote it.
+    /// Where it happened, as the client wrote it; a server has no page.
     #[must_use]
-    pub fn page_url(&self) -> &str {
-        &self.page_url
+    pub fn page_url(&self) -> Option<&str> {
+        self.page_url.as_deref()
     }
 
     /// When it happened, by the client's clock.
@@ -237,23 +160,27 @@ impl fmt::Debug for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")
             .field("event_id", &self.event_id)
-            .field("page_url_bytes", &self.page_url.len())
+            .field("page_url_bytes", &self.page_url().map_or(0, str::len))
             .field("metadata", &self.metadata)
             .finish_non_exhaustive()
     }
 }
 
 /// The wire form of one event: what [`wire`](crate::wire) packs. Times are
-/// milliseconds since the epoch.
+/// milliseconds since the epoch; what an event does not have is not there.
 impl Serialize for Event<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("event_id", &self.event_id)?;
         map.serialize_entry("source", &self.source)?;
         map.serialize_entry("user_id", &self.user_id)?;
-        map.serialize_entry("session_id", &self.session_id)?;
+        if let Some(session_id) = &self.session_id {
+            map.serialize_entry("session_id", session_id)?;
+        }
         map.serialize_entry("event_type", &self.event_type)?;
-        map.serialize_entry("page_url", &self.page_url)?;
+        if let Some(page_url) = &self.page_url {
+            map.serialize_entry("page_url", page_url)?;
+        }
         map.serialize_entry("timestamp", &self.timestamp.as_millis())?;
         if let Some(sent_at) = self.sent_at {
             map.serialize_entry("sent_at", &sent_at.as_millis())?;
@@ -274,78 +201,3 @@ impl Serialize for Event<'_> {
         map.end()
     }
 }
-
-fn missing(stage: Stage, name: &str) -> Rejection {
-    Rejection::new(stage, Code::FieldMissing, format!("{name} is missing"))
-}
-
-fn wrong_type(stage: Stage, name: &str, wanted: &str) -> Rejection {
-    Rejection::new(stage, Code::FieldWrongType, format!("{name} is {wanted}"))
-}
-
-fn required_text<'a>(
-    stage: Stage,
-    name: &str,
-    value: Scalar<'a>,
-    max_bytes: usize,
-) -> Result<Cow<'a, str>, Rejection> {
-    match value {
-        Scalar::Missing => Err(missing(stage, name)),
-        Scalar::Text(text) if text.is_empty() => Err(Rejection::new(
-            stage,
-            Code::FieldEmpty,
-            format!("{name} is empty"),
-        )),
-        Scalar::Text(text) if text.len() > max_bytes => {
-            let message = format!("{name} is longer than {max_bytes} bytes");
-            Err(Rejection::new(stage, Code::FieldTooLong, message))
-        }
-        Scalar::Text(text) => Ok(text),
-        Scalar::Integer(_) | Scalar::Boolean(_) | Scalar::Other(_) => {
-            Err(wrong_type(stage, name, "a string"))
-        }
-    }
-}
-
-/// ISO 8601, or a whole number of milliseconds since the epoch.
-fn moment(stage: Stage, name: &str, value: &Scalar<'_>) -> Result<Option<Timestamp>, Rejection> {
-    let read = match value {
-        Scalar::Missing => return Ok(None),
-        Scalar::Text(text) => Timestamp::parse_iso8601(text),
-        Scalar::Integer(ms) => Timestamp::from_millis(*ms),
-        Scalar::Boolean(_) | Scalar::Other(_) => {
-            return Err(wrong_type(stage, name, "ISO 8601 text or milliseconds"));
-        }
-    };
-    read.map(Some).ok_or_else(|| {
-        let message = format!("{name} is not an ISO 8601 time between 1970 and 9999");
-        Rejection::new(stage, Code::TimestampInvalid, message)
-    })
-}
-
-fn check_age(
-    stage: Stage,
-    timestamp: Timestamp,
-    limits: &Limits,
-    now: Timestamp,
-) -> Result<(), Rejection> {
-    let age_ms = now.as_millis() - timestamp.as_millis();
-    if let Some(max) = limits.max_age_ms.filter(|max| age_ms > *max) {
-        let message = format!("timestamp is more than {} s old", max / 1000);
-        return Err(Rejection::new(stage, Code::TimestampTooOld, message));
-    }
-    if let Some(max) = limits.max_future_ms.filter(|max| -age_ms > *max) {
-        let message = format!("timestamp is more than {} s in the future", max / 1000);
-        return Err(Rejection::new(stage, Code::TimestampInFuture, message));
-    }
-    Ok(())
-}
-
-fn is_web_url(text: &str) -> bool {
-    url::Url::parse(text)
-        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-}
-
-#[cfg(test)]
-#[path = "event_tests.rs"]
-mod tests;

@@ -15,13 +15,25 @@ impl DocumentId {
     /// The identity of `event_id` as sent by `source`.
     #[must_use]
     pub fn new(source: &str, event_id: &str) -> Self {
+        Self::digest(Sha256::new(), source, event_id)
+    }
+
+    /// The identity of `user_id` as sent by `source`, and of no event: the same
+    /// behind four bytes of ones, the length of no source.
+    #[must_use]
+    pub fn of_user(source: &str, user_id: &str) -> Self {
+        let begun = Sha256::new().chain_update([u8::MAX; 4]);
+        Self::digest(begun, source, user_id)
+    }
+
+    fn digest(begun: Sha256, source: &str, name: &str) -> Self {
         // A source name is configured and short; the cast cannot wrap.
         #[allow(clippy::cast_possible_truncation)]
         let length = (source.len() as u32).to_be_bytes();
-        let digest = Sha256::new()
+        let digest = begun
             .chain_update(length)
             .chain_update(source)
-            .chain_update(event_id)
+            .chain_update(name)
             .finalize();
         let mut text = [0_u8; 22];
         // 16 bytes are exactly 22 characters, so the slice always fits.
@@ -91,6 +103,23 @@ mod tests {
     #[test]
     fn sources_cannot_collide() {
         assert_ne!(DocumentId::new("ab", "c"), DocumentId::new("a", "bc"));
+    }
+
+    #[test]
+    fn a_user_is_no_event() {
+        // printf '\377\377\377\377\0\0\0\4shopu-1' | sha256sum | cut -c1-32 | xxd -r -p | base64
+        assert_eq!(
+            DocumentId::of_user("shop", "u-1").as_str(),
+            "FGXcYn79hULYVU3kbEjGYQ"
+        );
+        assert_ne!(
+            DocumentId::of_user("shop", "u-1"),
+            DocumentId::new("shop", "u-1")
+        );
+        assert_ne!(
+            DocumentId::of_user("ab", "c"),
+            DocumentId::of_user("a", "bc")
+        );
     }
 
     proptest::proptest! {

@@ -9,12 +9,16 @@
 //!                                                    wire::pack / wire::Record (stream)
 //! ```
 //!
+//! What another protocol's module made of a call is a [`Translated`] instead of
+//! a raw event, and [`Event::translated`] makes the same checks.
+//!
 //! Everything here is synchronous and pure: the time and new identifiers are
 //! arguments, so the same input always gives the same output.
 
 mod body;
 mod event;
 mod identity;
+mod judge;
 mod limits;
 mod metadata;
 pub mod notice;
@@ -26,6 +30,7 @@ pub mod wire;
 pub use body::{BodyError, split};
 pub use event::{Event, Place, Stamp};
 pub use identity::DocumentId;
+pub use judge::Translated;
 pub use limits::Limits;
 pub use metadata::{IP_ADDRESS, KNOWN_METADATA, Metadata, USER_AGENT};
 pub use notice::Notice;

@@ -320,11 +320,11 @@ struct WireEvent<'a> {
     #[serde(borrow)]
     user_id: Key<'a>,
     #[serde(borrow)]
-    session_id: Key<'a>,
+    session_id: Option<Key<'a>>,
     #[serde(borrow)]
     event_type: Key<'a>,
     #[serde(borrow)]
-    page_url: Key<'a>,
+    page_url: Option<Key<'a>>,
     timestamp: i64,
     sent_at: Option<i64>,
     received_at: i64,
@@ -357,9 +357,9 @@ impl<'a> Event<'a> {
             event_id: wire.event_id.0,
             source: wire.source.0,
             user_id: wire.user_id.0,
-            session_id: wire.session_id.0,
+            session_id: wire.session_id.map(|key| key.0),
             event_type: wire.event_type.0,
-            page_url: wire.page_url.0,
+            page_url: wire.page_url.map(|key| key.0),
             timestamp: moment(wire.timestamp)?,
             sent_at: wire.sent_at.map(moment).transpose()?,
             received_at: moment(wire.received_at)?,

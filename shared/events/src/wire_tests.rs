@@ -163,6 +163,28 @@ proptest! {
     }
 }
 
+#[test]
+fn another_producers_event_needs_page_and_session() {
+    for field in ["session_id", "page_url"] {
+        let mut event: serde_json::Value = serde_json::from_str(PLAIN).unwrap();
+        event.as_object_mut().unwrap().remove(field);
+        let read = read_all(event.to_string().as_bytes()).unwrap().remove(0);
+        assert_eq!(read.unwrap_err().code, "field_missing", "{field}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_absent_stays_absent(page in any::<bool>(), session in any::<bool>()) {
+        let mut json = wire_json("u", "{}");
+        if !page { json = json.replace(r#""page_url":"https://a.example/","#, ""); }
+        if !session { json = json.replace(r#""session_id":"s","#, ""); }
+        let event = Event::from_wire(&json).unwrap();
+        prop_assert_eq!((event.page_url().is_some(), event.session_id().is_some()), (page, session));
+        prop_assert_eq!(String::from_utf8(event.to_wire()).unwrap(), json);
+    }
+}
+
 proptest! {
     /// Frames that say their length or do not, cut off, followed by another or
     /// by anything else, or damaged.

@@ -51,11 +51,12 @@ struct Source<'a> {
 }
 
 impl SessionDocument {
-    pub(crate) fn of(session: &Session, source: &str, session_id: &str) -> Self {
+    /// A derived session has no `session_id` but that of its document.
+    pub(crate) fn of(session: &Session, source: &str, session_id: Option<&str>) -> Self {
         let events = session.seen.len();
         let conversions = session.revenues.len();
         let fields = Source {
-            session_id,
+            session_id: session_id.unwrap_or(&session.id),
             source,
             user_id: &session.user_id,
             start: session.start(),

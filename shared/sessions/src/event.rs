@@ -4,7 +4,8 @@ use freshet_events::{DocumentId, Timestamp};
 use std::fmt;
 
 /// Names a session id of a source: the same function of both as the `_id` of
-/// a document is of source and event id, so that sources cannot collide.
+/// a document is of source and event id, so that sources cannot collide. Or
+/// names a user of a source, of whose events sessions are derived.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionKey(DocumentId);
 
@@ -13,6 +14,13 @@ impl SessionKey {
     #[must_use]
     pub fn new(source: &str, session_id: &str) -> Self {
         Self(DocumentId::new(source, session_id))
+    }
+
+    /// The key of all sessions that are derived of what `user_id` of `source`
+    /// does: that of no session id, whatever a client sends.
+    #[must_use]
+    pub fn of_user(source: &str, user_id: &str) -> Self {
+        Self(DocumentId::of_user(source, user_id))
     }
 
     /// The 22 characters.
@@ -57,12 +65,12 @@ pub struct SessionEvent {
     pub at: Timestamp,
     /// Its source.
     pub source: String,
-    /// Its session id.
-    pub session_id: String,
+    /// Its session id; none if its session is derived.
+    pub session_id: Option<String>,
     /// Its user.
     pub user_id: String,
-    /// The path of its page.
-    pub page: String,
+    /// The path of its page, if it has one.
+    pub page: Option<String>,
     /// Whether it is a page view.
     pub is_page_view: bool,
     /// Where the visitor came from.

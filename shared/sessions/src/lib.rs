@@ -2,7 +2,8 @@
 //!
 //! A *session* is a run of events of one source and session id in which no
 //! pause is longer than [`SessionPolicy::inactivity_ms`], judged by the events'
-//! own times. All sessions known under one [`SessionKey`] are a
+//! own times. Of events without a session id sessions are *derived*: runs of
+//! events of one source and user. All sessions known under one [`SessionKey`] are a
 //! [`SessionState`]. [`SessionState::merge`] takes events into it, and the
 //! result depends on which events were taken, not on their order, their
 //! batches or how often each came:

@@ -90,6 +90,12 @@ impl Session {
         }
     }
 
+    /// The `_id` of its document, the same as long as the session lives.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// When its earliest known event happened.
     #[must_use]
     pub const fn start(&self) -> Timestamp {
@@ -123,8 +129,8 @@ impl Session {
             self.last = place;
             self.changed = true;
         }
-        if event.is_page_view {
-            self.view(place, &event.page);
+        if let Some(page) = event.page.as_deref().filter(|_| event.is_page_view) {
+            self.view(place, page);
         }
         if !room {
             self.changed |= !self.truncated;

@@ -109,7 +109,8 @@ impl SessionState {
             if let Some(session) = self.session_at(event.at)
                 && !documents.iter().any(|(_, known)| known.id == session.id)
             {
-                let document = SessionDocument::of(session, &event.source, &event.session_id);
+                let session_id = event.session_id.as_deref();
+                let document = SessionDocument::of(session, &event.source, session_id);
                 documents.push((place, document));
             }
         }

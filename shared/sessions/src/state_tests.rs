@@ -23,9 +23,9 @@ fn event(mark: u64, minutes: i64) -> SessionEvent {
         mark: EventMark(mark),
         at: Timestamp::from_millis(NOW_MS - minutes * MINUTE).unwrap(),
         source: "shop".to_owned(),
-        session_id: "s-1".to_owned(),
+        session_id: Some("s-1".to_owned()),
         user_id: format!("user-{}", mark % 2),
-        page: format!("/page/{mark}"),
+        page: Some(format!("/page/{mark}")),
         is_page_view: !mark.is_multiple_of(3),
         referrer: mark
             .is_multiple_of(4)
@@ -35,8 +35,19 @@ fn event(mark: u64, minutes: i64) -> SessionEvent {
     }
 }
 
+/// The same of an event whose client names no session.
+fn derived(event: SessionEvent) -> SessionEvent {
+    SessionEvent {
+        key: SessionKey::of_user("shop", "user-0"),
+        user_id: "user-0".to_owned(),
+        session_id: None,
+        ..event
+    }
+}
+
 fn merge(state: &mut SessionState, events: &[SessionEvent]) -> bool {
-    state.merge(&key(), events, &POLICY, now())
+    let key = events.first().map_or_else(key, |event| event.key);
+    state.merge(&key, events, &POLICY, now())
 }
 
 fn documents(state: &SessionState, events: &[SessionEvent]) -> Vec<SessionDocument> {
@@ -113,6 +124,69 @@ fn a_pause_longer_than_the_limit_ends_a_session() {
         .collect();
     assert_eq!(gone, [(later.id.as_str(), later.version + 1)]);
     assert!(joined.version > later.version);
+}
+
+#[test]
+fn a_page_view_without_a_page_is_counted_and_is_no_entry() {
+    let nowhere = |mark, minutes| SessionEvent {
+        page: None,
+        ..event(mark, minutes)
+    };
+    let events = [nowhere(1, 30), event(2, 20), event(4, 10), nowhere(5, 1)];
+    let mut state = SessionState::default();
+    merge(&mut state, &events);
+    let document = sources(&state, &events).remove(0);
+    assert_eq!(
+        (
+            &document["pages"],
+            &document["entry_page"],
+            &document["exit_page"]
+        ),
+        (&json!(4), &json!("/page/2"), &json!("/page/4"))
+    );
+    let mut state = SessionState::default();
+    merge(&mut state, &events[..1]);
+    let document = sources(&state, &events[..1]).remove(0);
+    assert_eq!(
+        (&document["pages"], &document["bounce"]),
+        (&json!(1), &json!(1))
+    );
+    assert_eq!(
+        (document.get("entry_page"), document.get("exit_page")),
+        (None, None)
+    );
+}
+
+#[test]
+fn a_derived_session_is_named_by_its_document_as_long_as_it_lives() {
+    let mut state = SessionState::default();
+    let of = |state: &SessionState, event: &SessionEvent| {
+        let document = documents(state, std::slice::from_ref(event)).remove(0);
+        let json: Value = serde_json::from_slice(&document.json).unwrap();
+        assert_eq!(json["session_id"], *document.id);
+        document.id
+    };
+    let [first, pause, bridge] = [(1, 90), (2, 40), (4, 65)].map(|(n, m)| derived(event(n, m)));
+    merge(&mut state, std::slice::from_ref(&first));
+    merge(&mut state, std::slice::from_ref(&pause));
+    let ids = [of(&state, &first), of(&state, &pause)];
+    assert_ne!(ids[0], ids[1], "31 minutes or more make another session");
+    // Earlier, later and in between: the earlier one lives on.
+    for more in [derived(event(5, 100)), derived(event(7, 80)), bridge] {
+        merge(&mut state, std::slice::from_ref(&more));
+        assert_eq!(of(&state, &more), ids[0]);
+    }
+    assert_eq!(of(&state, &pause), ids[0]);
+}
+
+#[test]
+fn no_session_id_names_a_derived_session() {
+    let of_user = SessionKey::of_user("shop", "u");
+    assert_eq!(of_user, SessionKey::of_user("shop", "u"));
+    for (source, id) in [("shop", "u"), ("shop", of_user.as_str()), ("", "shopu")] {
+        assert_ne!(SessionKey::new(source, id), of_user, "{source} {id}");
+    }
+    assert_ne!(SessionKey::of_user("sho", "pu"), of_user);
 }
 
 #[test]
@@ -237,7 +311,7 @@ fn the_largest_state_fits_into_an_item() {
     let hostile = |n: u64| SessionEvent {
         at: Timestamp::from_millis(NOW_MS - n as i64 * 40 * MINUTE).unwrap(),
         referrer: Some("\u{1}".repeat(2_000)),
-        page: "\"".repeat(2_000),
+        page: Some("\"".repeat(2_000)),
         user_id: "\\".repeat(300),
         is_page_view: true,
         revenue: Some(f64::MAX),
@@ -303,7 +377,7 @@ fn an_id_used_for_ever_remembers_its_newest_sessions() {
 fn long_texts_are_cut_between_characters() {
     let mut state = SessionState::default();
     let long = SessionEvent {
-        page: "é".repeat(5_000),
+        page: Some("é".repeat(5_000)),
         referrer: Some("x".repeat(5_000)),
         ..event(1, 1)
     };
@@ -353,12 +427,17 @@ impl Index {
         }
     }
 
+    /// What is there. A derived session's id is that of its document, and by
+    /// definition it has none.
     fn sources(&self) -> Vec<Value> {
-        let mut found: Vec<Value> = self
-            .0
-            .values()
-            .filter_map(|(_, json)| json.clone())
-            .collect();
+        let there = |((_, id), (_, json)): (&(String, String), &(u64, Option<Value>))| {
+            let mut json = json.clone()?;
+            if json["session_id"] == **id {
+                json["session_id"] = Value::Null;
+            }
+            Some(json)
+        };
+        let mut found: Vec<Value> = self.0.iter().filter_map(there).collect();
         found.sort_by_key(|json| json["start"].to_string());
         found
     }
@@ -386,6 +465,7 @@ fn by_definition(events: &[SessionEvent]) -> Vec<Value> {
 fn summary(run: &[&SessionEvent]) -> Value {
     let (first, last) = (run[0], run[run.len() - 1]);
     let views: Vec<&&SessionEvent> = run.iter().filter(|e| e.is_page_view).collect();
+    let seen: Vec<&String> = views.iter().filter_map(|e| e.page.as_ref()).collect();
     let mut earned: Vec<(EventMark, f64)> = run
         .iter()
         .filter_map(|e| Some((e.mark, e.revenue?)))
@@ -393,16 +473,16 @@ fn summary(run: &[&SessionEvent]) -> Value {
     earned.sort_by_key(|(mark, _)| *mark);
     let revenue = earned.iter().fold(0.0, |sum, (_, amount)| sum + amount);
     let mut source = json!({
-        "session_id": "s-1", "source": "shop", "user_id": first.user_id,
+        "session_id": first.session_id, "source": "shop", "user_id": first.user_id,
         "start": first.at, "end": last.at,
         "duration": (last.at.as_millis() - first.at.as_millis()) as f64 / 1000.0,
         "events": run.len(), "pages": views.len(), "is_conversion": !earned.is_empty(),
         "conversions": earned.len(), "revenue": revenue,
         "bounce": u8::from(run.len() == 1 && views.len() == 1),
     });
-    if let (Some(entry), Some(exit)) = (views.first(), views.last()) {
-        source["entry_page"] = json!(entry.page);
-        source["exit_page"] = json!(exit.page);
+    if let (Some(entry), Some(exit)) = (seen.first(), seen.last()) {
+        source["entry_page"] = json!(entry);
+        source["exit_page"] = json!(exit);
     }
     if let Some(referrer) = &first.referrer {
         source["referrer"] = json!(referrer);
@@ -416,13 +496,21 @@ proptest! {
     /// order: the index ends with the sessions by their definition.
     #[test]
     fn the_index_converges_to_the_definition(
-        minutes in prop::collection::vec(0_i64..600, 1..40),
+        minutes in prop::collection::vec((0_i64..600, prop::bool::weighted(0.8)), 1..40),
+        named in any::<bool>(),
         arrivals in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..60),
         order in any::<prop::sample::Index>(),
         delay in prop::collection::vec(any::<prop::sample::Index>(), 0..40),
     ) {
-        let events: Vec<SessionEvent> =
-            minutes.iter().enumerate().map(|(n, m)| event(n as u64, *m)).collect();
+        let events: Vec<SessionEvent> = minutes
+            .iter()
+            .enumerate()
+            .map(|(n, (minutes, has_page))| {
+                let mut event = event(n as u64, *minutes);
+                event.page = event.page.filter(|_| *has_page);
+                if named { event } else { derived(event) }
+            })
+            .collect();
         // Some arrive early or twice, and all at some time.
         let mut arriving: Vec<(&SessionEvent, bool)> =
             arrivals.iter().map(|(at, ends)| (at.get(&events), *ends)).collect();

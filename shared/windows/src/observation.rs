@@ -13,7 +13,9 @@ pub const UNKNOWN: &str = "unknown";
 pub struct UserHash(pub u64);
 
 /// Names a session among all; source and session id together name it, as they
-/// do in the index.
+/// do in the index. A derived session is named by source and user: those of
+/// one user are not told apart, as a window that is no longer than the pause
+/// which ends a session has one at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionHash(pub u64);
 
@@ -61,10 +63,15 @@ impl Observation<'_> {
     pub fn hashes(event: &Event<'_>) -> (EventHash, UserHash, SessionHash) {
         // Seeded by the source, so that sources cannot collide.
         let source = xxh3_64(event.source().as_bytes());
+        let session = match event.session_id() {
+            Some(given) => xxh3_64_with_seed(given.as_bytes(), source),
+            // By another seed: no session id is taken for it.
+            None => xxh3_64_with_seed(event.user_id().as_bytes(), !source),
+        };
         (
             EventHash(event.document_id().short()),
             UserHash(xxh3_64(event.user_id().as_bytes())),
-            SessionHash(xxh3_64_with_seed(event.session_id().as_bytes(), source)),
+            SessionHash(session),
         )
     }
 }

@@ -315,3 +315,40 @@ fn source_and_id_name_an_event() {
         assert_eq!(other.1, user);
     }
 }
+
+/// Sessions that are derived are one for each user of a source, and none that
+/// is given, whatever it is called.
+#[test]
+fn a_derived_session_is_named_by_source_and_user() {
+    let session = |source: &str, user: &str, given: Option<&str>| {
+        let mut wire = serde_json::json!({
+            "event_id": "e", "source": source, "user_id": user, "event_type": "page_view",
+            "timestamp": BASE_MS, "received_at": BASE_MS, "metadata": {},
+        });
+        if let Some(given) = given {
+            wire["session_id"] = given.into();
+        }
+        let wire = wire.to_string();
+        Observation::hashes(&freshet_events::Event::from_wire(&wire).unwrap()).2
+    };
+    let derived = session("shop", "u", None);
+    assert_eq!(session("shop", "u", None), derived);
+    for (source, user, given) in [
+        ("shop", "u", Some("u")),
+        ("shop", "other", None),
+        ("app", "u", None),
+        ("sho", "pu", None),
+        ("shop", "other", Some("u")),
+    ] {
+        assert_ne!(
+            session(source, user, given),
+            derived,
+            "{source} {user} {given:?}"
+        );
+    }
+    // Given ids do not depend on the user.
+    assert_eq!(
+        session("shop", "u", Some("s")),
+        session("shop", "v", Some("s"))
+    );
+}

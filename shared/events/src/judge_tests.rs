@@ -138,6 +138,80 @@ fn an_event_is_synthetic_if_it_says_so() {
     }
 }
 
+fn call() -> Translated<'static> {
+    Translated {
+        event_id: Some("m-1".into()),
+        user_id: "u1".into(),
+        session_id: None,
+        event_type: "order_completed".into(),
+        page_url: None,
+        timestamp: now(),
+        sent_at: None,
+        metadata: None,
+    }
+}
+
+fn judge(call: Translated<'static>) -> Result<Event<'static>, Rejection> {
+    let new_id = || "new".to_owned();
+    Event::translated(call, &stamp(), &Limits::DEFAULT, now(), new_id)
+}
+
+#[test]
+fn a_translated_call_may_have_no_page_and_no_session() {
+    let event = judge(call()).unwrap();
+    assert_eq!((event.page_url(), event.session_id()), (None, None));
+    assert_eq!((event.event_id(), event.source()), ("m-1", "shop"));
+    let wire = String::from_utf8(event.to_wire()).unwrap();
+    assert_eq!(
+        wire,
+        r#"{"event_id":"m-1","source":"shop","user_id":"u1","event_type":"order_completed","timestamp":1795456810000,"received_at":1795456810000,"metadata":{}}"#
+    );
+    let read = Event::from_wire(&wire).unwrap();
+    assert_eq!((read.page_url(), read.session_id()), (None, None));
+    assert_eq!(read.to_wire(), wire.as_bytes());
+    let nameless = Translated {
+        event_id: None,
+        ..call()
+    };
+    assert_eq!(judge(nameless).unwrap().event_id(), "new");
+}
+
+#[test]
+fn a_translated_call_is_judged_like_any_event() {
+    let long = "x".repeat(257);
+    let list: &RawValue = serde_json::from_str("[1]").unwrap();
+    let old = Timestamp::parse_iso8601("2026-11-16T18:00:09Z").unwrap();
+    let soon = Timestamp::parse_iso8601("2026-11-23T18:05:11Z").unwrap();
+    let with = |change: &dyn Fn(&mut Translated<'static>)| {
+        let mut call = call();
+        change(&mut call);
+        judge(call).map(|_| ()).unwrap_err().code.into_owned()
+    };
+    let cases = [
+        (with(&|c| c.user_id = "".into()), "field_empty"),
+        (with(&|c| c.session_id = Some("".into())), "field_empty"),
+        (with(&|c| c.event_type = "".into()), "field_empty"),
+        (with(&|c| c.page_url = Some("".into())), "field_empty"),
+        (with(&|c| c.event_id = Some("".into())), "field_empty"),
+        (with(&|c| c.user_id = long.clone().into()), "field_too_long"),
+        (
+            with(&|c| c.session_id = Some(long.clone().into())),
+            "field_too_long",
+        ),
+        (
+            with(&|c| c.page_url = Some("app://home".into())),
+            "page_url_invalid",
+        ),
+        (with(&|c| c.timestamp = old), "timestamp_too_old"),
+        (with(&|c| c.timestamp = soon), "timestamp_in_future"),
+        (with(&|c| c.metadata = Some(list)), "field_wrong_type"),
+    ];
+    for (n, (code, expected)) in cases.into_iter().enumerate() {
+        assert_eq!(code, expected, "case {n}");
+    }
+    assert!(!format!("{:?}", call()).contains("u1"));
+}
+
 #[test]
 fn ages_at_the_limit_pass() {
     for at in ["2026-11-16T18:00:10Z", "2026-11-23T18:05:10Z"] {
@@ -185,5 +259,37 @@ proptest! {
             Ok(event) => prop_assert!(!event.user_id().is_empty()),
             Err(rejection) => prop_assert!(!rejection.code.is_empty()),
         }
+    }
+
+    /// With page and session, the native API and a translated call give the
+    /// same event, or refuse it for the same reason.
+    #[test]
+    fn a_translated_call_is_what_the_native_event_is(
+        texts in prop::array::uniform4(prop::sample::select(vec![
+            "u1".to_owned(), "page_view".to_owned(), "https://shop.example/p".to_owned(), String::new(), "x".repeat(200), "x".repeat(300),
+        ])),
+        id in prop::option::of(prop::sample::select(vec!["mine", ""])),
+        age_ms in -600_000_i64..700_000_000,
+    ) {
+        let [user, session, kind, page] = &texts;
+        let at = now().saturating_add_millis(-age_ms);
+        let mut json = serde_json::json!({
+            "user_id": user, "session_id": session, "event_type": kind, "page_url": page, "timestamp": at.as_millis(), "metadata": {"a": 1},
+        });
+        if let Some(id) = id { json["event_id"] = id.into(); }
+        let metadata: &RawValue = serde_json::from_str(r#"{"a":1}"#).unwrap();
+        let call = Translated {
+            event_id: id.map(Into::into),
+            user_id: user.clone().into(),
+            session_id: Some(session.clone().into()),
+            event_type: kind.clone().into(),
+            page_url: Some(page.clone().into()),
+            timestamp: at,
+            sent_at: None,
+            metadata: Some(metadata),
+        };
+        let json = json.to_string();
+        let native = parse(&json).map(|event| event.to_wire());
+        prop_assert_eq!(judge(call).map(|event| event.to_wire()), native);
     }
 }
