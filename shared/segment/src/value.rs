@@ -79,8 +79,13 @@ pub(crate) fn number(value: &RawValue) -> Option<f64> {
         .filter(|number: &f64| number.is_finite())
 }
 
-/// Whether the index takes the value as a `long`; it cuts a fraction off.
+/// Whether the index takes the value as a `long`; it cuts a fraction off. Text
+/// with an exponent may be more digits than it should write out.
 pub(crate) fn fits_long(value: &RawValue) -> bool {
+    let json = value.get();
+    if json.starts_with('"') && json.contains(['e', 'E']) {
+        return false;
+    }
     number(value).is_some_and(|number| number.abs() < LONG_BELOW)
 }
 

@@ -6,9 +6,9 @@ const PAGE: &str = include_str!("../../../docs/segment.md");
 
 /// The rows of the table under a heading: what stands between backquotes.
 fn rows(heading: &str) -> Vec<Vec<&'static str>> {
-    let (_, section) = PAGE.split_once(heading).unwrap();
-    let section = section.split("\n## ").next().unwrap();
-    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let section = PAGE.split_once(heading).map_or("", |(_, section)| section);
+    let own = section.lines().take_while(|line| !line.starts_with('#'));
+    let rows = own.filter(|line| line.starts_with("| `"));
     rows.map(|row| row.split('`').skip(1).step_by(2).collect())
         .collect()
 }
