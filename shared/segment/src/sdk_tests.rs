@@ -246,3 +246,14 @@ fn a_pixel() {
     );
     assert_eq!(event["page_url"], "https://shop.example/");
 }
+
+/// What a person writes for curl.
+#[test]
+fn an_indented_call() {
+    let body = serde_json::to_string_pretty(&json!({
+        "userId": "u", "event": "E", "properties": {"a": {"b": [1, "c\nd"]}}, "context": {"app": {"name": "A"}},
+    }));
+    let event = said(drafts("track", &body.unwrap())[0].as_ref().unwrap());
+    assert_eq!(event["metadata"]["a"], json!({"b": [1, "c\nd"]}));
+    assert_eq!(event["metadata"]["context"], json!({"app": {"name": "A"}}));
+}
