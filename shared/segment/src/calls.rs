@@ -2,6 +2,7 @@
 
 use crate::call_type::Endpoint;
 use crate::fields::Fields;
+use crate::pixel::PixelError;
 use crate::value::text;
 use serde::de::{Deserializer as _, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -25,7 +26,7 @@ pub struct Calls<'a> {
     pub(crate) integrations: Option<&'a RawValue>,
 }
 
-/// Why a body as a whole cannot be split into calls.
+/// Why a body or query as a whole cannot be split into calls.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum CallsError {
     /// It is not JSON.
@@ -40,6 +41,9 @@ pub enum CallsError {
     /// It holds no call.
     #[error("the batch holds no call")]
     NoCalls,
+    /// A pixel's query is no call.
+    #[error(transparent)]
+    Pixel(#[from] PixelError),
     /// It holds more calls than one request may.
     #[error("a request holds at most {limit} calls")]
     TooManyCalls {
@@ -50,13 +54,14 @@ pub enum CallsError {
 
 impl CallsError {
     /// The stable code of this error: those of
-    /// [`BodyError`](freshet_events::BodyError).
+    /// [`BodyError`](freshet_events::BodyError), and `request_malformed`.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Malformed => "body_malformed",
             Self::NotACall | Self::NotABatch => "body_wrong_shape",
             Self::NoCalls => "no_events",
+            Self::Pixel(error) => error.code(),
             Self::TooManyCalls { .. } => "too_many_events",
         }
     }
@@ -105,6 +110,12 @@ impl<'a> Calls<'a> {
             context: fields.get("context"),
             integrations: fields.get("integrations"),
         })
+    }
+
+    /// Whether they are out of the past, and may be older than others.
+    #[must_use]
+    pub fn is_import(&self) -> bool {
+        self.endpoint == Endpoint::Import
     }
 }
 
@@ -197,6 +208,7 @@ mod tests {
             assert_eq!(calls.context.unwrap().get(), "{}");
             assert!(calls.integrations.is_none());
             assert_eq!(calls.endpoint, endpoint);
+            assert_eq!(calls.is_import(), endpoint == Endpoint::Import);
         }
     }
 

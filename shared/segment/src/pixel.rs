@@ -1,6 +1,7 @@
 //! RudderStack's pixel: a call in the query of an image.
 
 use crate::call_type::CallType;
+use crate::calls::CallsError;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -35,8 +36,8 @@ impl PixelError {
 /// another.
 ///
 /// # Errors
-/// A [`PixelError`] if names or values cannot be read.
-pub fn pixel(raw_query: &str, call: CallType) -> Result<String, PixelError> {
+/// [`CallsError::Pixel`] if names or values cannot be read.
+pub fn pixel(raw_query: &str, call: CallType) -> Result<String, CallsError> {
     let mut fields = Map::new();
     for parameter in raw_query.split('&').filter(|text| !text.is_empty()) {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
@@ -137,7 +138,10 @@ mod tests {
 
     #[test]
     fn says_what_cannot_be_read() {
-        let fails = |query: &str| pixel(query, CallType::Track).unwrap_err();
+        let fails = |query: &str| match pixel(query, CallType::Track) {
+            Err(CallsError::Pixel(error)) => error,
+            other => panic!("{other:?}"),
+        };
         assert_eq!(fails("a=%ff"), PixelError::NotText);
         assert_eq!(fails("%ff=a"), PixelError::NotText);
         assert_eq!(fails("a=1&a.b=2"), PixelError::NameTwofold);
@@ -146,7 +150,8 @@ mod tests {
             fails(&format!("{}=1", "a.".repeat(4_000))),
             PixelError::NameTooDeep
         );
-        assert_eq!(PixelError::NotText.code(), "request_malformed");
+        let error = CallsError::from(PixelError::NotText);
+        assert_eq!(error.code(), "request_malformed");
     }
 
     proptest::proptest! {
