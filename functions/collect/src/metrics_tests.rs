@@ -12,12 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Every code that may follow `Rejected.` or `Refused.` here.
-const CODES: [&str; 32] = [
+const CODES: [&str; 34] = [
     "body_malformed",
     "body_not_decodable",
     "body_not_utf8",
     "body_too_large",
     "body_wrong_shape",
+    "call_type_unknown",
     "event_malformed",
     "event_not_an_object",
     "event_too_large",
@@ -34,6 +35,7 @@ const CODES: [&str; 32] = [
     "method_not_allowed",
     "no_events",
     "not_found",
+    "opted_out",
     "page_url_invalid",
     "panicked",
     "request_malformed",

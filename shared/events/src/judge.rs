@@ -229,10 +229,15 @@ fn check_age(
     Ok(())
 }
 
+/// Whether `text` may be a `page_url`: an absolute http or https URL.
+#[must_use]
+pub fn is_web_url(text: &str) -> bool {
+    url::Url::parse(text)
+        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}
+
 fn web_url(stage: Stage, text: Cow<'_, str>) -> Result<Cow<'_, str>, Rejection> {
-    let is_web_url = url::Url::parse(&text)
-        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    if is_web_url {
+    if is_web_url(&text) {
         Ok(text)
     } else {
         let message = "page_url is not an absolute http or https URL";

@@ -30,7 +30,7 @@ pub mod wire;
 pub use body::{BodyError, split};
 pub use event::{Event, Place, Stamp};
 pub use identity::DocumentId;
-pub use judge::Translated;
+pub use judge::{Translated, is_web_url};
 pub use limits::Limits;
 pub use metadata::{IP_ADDRESS, KNOWN_METADATA, Metadata, USER_AGENT};
 pub use notice::Notice;

@@ -79,7 +79,7 @@ impl<'a> Metadata<'a> {
         let mut reader = serde_json::Deserializer::from_str(json);
         match check.deserialize(&mut reader) {
             Ok(()) => Ok(Self {
-                json: Cow::Borrowed(json),
+                json: on_one_line(json),
             }),
             Err(_) => Err(match found.into_inner() {
                 Some((code, message)) => Rejection::new(stage, code, message),
@@ -97,7 +97,7 @@ impl<'a> Metadata<'a> {
         let text = json.get();
         if text.starts_with('{') {
             Self {
-                json: Cow::Borrowed(text),
+                json: on_one_line(text),
             }
         } else {
             Self::empty()
@@ -182,6 +182,16 @@ fn object<'k>(entries: impl Iterator<Item = (&'k str, impl AsRef<str>)>, bytes: 
     }
     json.push('}');
     json
+}
+
+/// JSON without line breaks, which stand only between its tokens: a document
+/// is one line of a bulk request.
+fn on_one_line(json: &str) -> Cow<'_, str> {
+    if json.contains(['\n', '\r']) {
+        Cow::Owned(json.replace(['\n', '\r'], ""))
+    } else {
+        Cow::Borrowed(json)
+    }
 }
 
 fn push_json_string(out: &mut String, text: &str) {
@@ -372,6 +382,15 @@ mod tests {
         let json = r#"{"a":1,"b":{"c":[1,2,{"d":"\u00e9"}]},"e":null,"f":-1.5e3}"#;
         assert_eq!(parse(json).unwrap(), json);
         assert_eq!(parse("null").unwrap(), "{}");
+    }
+
+    #[test]
+    fn what_a_client_indented_stands_on_one_line() {
+        let json = "{\r\n  \"a\": [\n    1,\n    {\"b\": \"c\\n\"}\n  ]\n}";
+        let line = r#"{  "a": [    1,    {"b": "c\n"}  ]}"#;
+        assert_eq!(parse(json).unwrap(), line);
+        let raw: &RawValue = serde_json::from_str(json).unwrap();
+        assert_eq!(Metadata::trusted(raw).as_json(), line);
     }
 
     #[test]

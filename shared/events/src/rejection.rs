@@ -53,6 +53,8 @@ pub enum Code {
     /// A top-level field that the event does not have; such data belongs in
     /// `metadata`.
     FieldUnknown,
+    /// The `type` of a Segment call is none of the six.
+    CallTypeUnknown,
     /// `page_url` is not an absolute http or https URL.
     PageUrlInvalid,
     /// `timestamp` or `sent_at` is not ISO 8601.
@@ -69,6 +71,8 @@ pub enum Code {
     MetadataKeyEmpty,
     /// A string in `metadata`, with its path, is longer than a term can be.
     MetadataValueTooLong,
+    /// The visitor asked not to be tracked, and `OptOut` is `drop`.
+    OptedOut,
     /// The record's header, lengths or compression cannot be read.
     RecordUndecodable,
     /// The record inflates to more than its cap.
@@ -91,6 +95,7 @@ impl Code {
             Self::FieldWrongType => "field_wrong_type",
             Self::FieldDuplicate => "field_duplicate",
             Self::FieldUnknown => "field_unknown",
+            Self::CallTypeUnknown => "call_type_unknown",
             Self::PageUrlInvalid => "page_url_invalid",
             Self::TimestampInvalid => "timestamp_invalid",
             Self::TimestampInFuture => "timestamp_in_future",
@@ -99,6 +104,7 @@ impl Code {
             Self::MetadataKeyDuplicate => "metadata_key_duplicate",
             Self::MetadataKeyEmpty => "metadata_key_empty",
             Self::MetadataValueTooLong => "metadata_value_too_long",
+            Self::OptedOut => "opted_out",
             Self::RecordUndecodable => "record_undecodable",
             Self::RecordTooLarge => "record_too_large",
             Self::Panicked => "panicked",

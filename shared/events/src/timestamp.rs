@@ -93,9 +93,13 @@ impl Timestamp {
     }
 
     fn civil(self) -> jiff::civil::DateTime {
-        // The range is an invariant of the type, so the fallback never shows.
-        let instant = jiff::Timestamp::from_millisecond(self.0).unwrap_or_default();
-        jiff::tz::Offset::UTC.to_datetime(instant)
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(instant) => jiff::tz::Offset::UTC.to_datetime(instant),
+            // Its instants end 26 hours before the year does.
+            Err(_) => jiff::civil::date(1970, 1, 1)
+                .at(0, 0, 0, 0)
+                .saturating_add(jiff::SignedDuration::from_millis(self.0)),
+        }
     }
 }
 
@@ -152,6 +156,17 @@ mod tests {
         assert_eq!(Timestamp::from_millis(-1), None);
         assert_eq!(Timestamp::from_seconds(f64::NAN), Timestamp::from_millis(0));
         assert_eq!(Timestamp::from_seconds(1e300), None);
+        assert_eq!(Timestamp::from_millis(MAX_MS + 1), None);
+    }
+
+    #[test]
+    fn the_last_moment_is_of_the_year_9999() {
+        let last = Timestamp::EPOCH.saturating_add_millis(i64::MAX);
+        assert_eq!(last.to_string(), "9999-12-31T23:59:59.999Z");
+        assert_eq!(
+            (last.day().as_str(), last.calendar().hour),
+            ("9999.12.31", 23)
+        );
     }
 
     #[test]
