@@ -71,6 +71,10 @@ impl RouteKey {
             "ANY" => None,
             name => Some(Method::from_bytes(name.as_bytes())?),
         };
+        ensure!(
+            path.is_empty() || !path.ends_with('/'),
+            "{key}: a route's path does not end with a slash"
+        );
         let segments: Vec<Segment> = path.split('/').map(Segment::parse).collect();
         for (index, segment) in segments.iter().enumerate() {
             let last = index + 1 == segments.len();
@@ -117,7 +121,9 @@ impl RouteKey {
                     rank.literals.push(false);
                     parameters.insert(name.clone(), percent_decoded(next));
                 }
-                Segment::Greedy(name) if !rest?.is_empty() => {
+                // `/a/{b+}` takes `/a/`, `/{b+}` does not take `/`: seen by others
+                // (storacha/w3infra#166), the guide says nothing of it.
+                Segment::Greedy(name) if !rest?.is_empty() || segments.len() > 1 => {
                     rank.kind = Kind::Greedy;
                     parameters.insert(name.clone(), percent_decoded(rest?));
                     return Some((rank, parameters));
@@ -207,6 +213,8 @@ mod tests {
                 ("GET /pets/dog", "GET /pets/{proxy+}", "proxy=dog"),
                 ("POST /pets/cat/1", "ANY /{proxy+}", "proxy=pets/cat/1"),
                 ("POST /test/5", "ANY /{proxy+}", "proxy=test/5"),
+                ("GET /pets/", "GET /pets/{proxy+}", "proxy="),
+                ("GET /pets", "ANY /{proxy+}", "proxy=pets"),
                 ("GET /", "$default", ""),
             ] {
                 let expected = Some((key, parameters.to_owned()));
@@ -270,6 +278,7 @@ mod tests {
             "GET /{}",
             "GET /{+}",
             "GET /a{b}",
+            "GET /a/",
         ] {
             assert!(RouteKey::parse(key).is_err(), "{key}");
         }
