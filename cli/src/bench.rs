@@ -17,8 +17,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use clap::{Args, Subcommand};
+use collect::opt_out::Wish;
 use collect::prepare::{Prepared, Sender, prepare};
-use collect::request::Request;
+use collect::request::{MEDIA_TYPES, Request};
 use freshet_edge::records::Batch;
 use freshet_enrichment::{Enricher, geo::Geo, user_agent::UserAgents};
 use freshet_events::{Limits, Timestamp};
@@ -146,11 +147,12 @@ fn in_process(lookups: &Path) -> Result<()> {
 /// From the envelope to the records of a `PutRecords` request.
 fn collect_once(request: &str) -> Result<Prepared> {
     let request: Request<'_> = serde_json::from_str(request)?;
-    let body = request.text()?;
+    let body = request.text(MEDIA_TYPES)?;
     let sender = Sender {
         source: "bench",
         ip_address: request.source_ip(),
         user_agent: request.user_agent(),
+        wish: Wish::None,
     };
     Ok(prepare(&body, sender, &Limits::DEFAULT, now(), || {
         uuid::Uuid::now_v7().to_string()

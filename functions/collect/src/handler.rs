@@ -1,47 +1,58 @@
 //! From the HTTP request to the stream, and back to an answer per event.
 
 use crate::answer::{EventResult, Response, Status};
+use crate::calls::CallRules;
 use crate::config::Config;
-use crate::prepare::{Prepared, Sender, prepare};
-use crate::request::Request;
+use crate::delivery::Delivery;
+use crate::opt_out::OptOut;
+use crate::prepare::{MAX_EVENTS, Prepared, Sender, prepare};
+use crate::refusal::Refusal;
+use crate::request::{CALL_MEDIA_TYPES, MEDIA_TYPES, Request};
+use crate::routes::Route;
+use crate::settings;
 use crate::write_keys::WriteKeys;
 use freshet_edge::{answer_by, now};
-use freshet_events::{BodyError, Limits, Notice};
-use freshet_streams::{DeadLetterQueue, PutOutcome, Record, Stream};
+use freshet_events::Limits;
+use freshet_segment::{CallType, Calls, Endpoint, MAX_REQUEST_BYTES};
 use freshet_telemetry::Metrics;
 use freshet_telemetry::stages::Collect;
 use lambda_runtime::LambdaEvent;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 /// A client waits this long at most, whatever the function's own timeout.
 const LONGEST_REQUEST: Duration = Duration::from_secs(10);
-/// The queue's share of the time: without it, a slow stream would leave none.
-const QUEUE_SHARE: f64 = 0.4;
-/// A request without a good event waits no longer than this for the stream to
-/// take its notice.
-const NOTICE_TIME: Duration = Duration::from_secs(1);
+
+/// A call that Segment does not have.
+const UNKNOWN_CALL: (&str, &str) = (
+    "call_unknown",
+    "the calls are track, page, screen, identify, group, alias, batch and import",
+);
 
 /// The collector.
 pub struct Handler {
-    stream: Stream,
-    queue: DeadLetterQueue,
+    delivery: Delivery,
     keys: WriteKeys,
     limits: Limits,
+    rules: CallRules,
+    opt_out: OptOut,
 }
 
 impl Handler {
-    /// A collector in front of `stream`, with `queue` for what it refuses.
+    /// A collector in front of a stream and a queue.
     #[must_use]
-    pub fn new(stream: Stream, queue: DeadLetterQueue, keys: WriteKeys, config: &Config) -> Self {
+    pub fn new(delivery: Delivery, keys: WriteKeys, opt_out: OptOut, config: &Config) -> Self {
         Self {
-            stream,
-            queue,
+            delivery,
             keys,
             limits: config.limits.clone(),
+            rules: config.call_rules.clone(),
+            opt_out,
         }
     }
 
@@ -61,29 +72,43 @@ impl Handler {
     ) -> Response {
         let begun = Instant::now();
         let Ok(request) = serde_json::from_str::<Request<'_>>(payload) else {
-            return refuse(
-                line,
-                400,
-                "request_malformed",
-                "not an HTTP API request of payload version 2.0",
-            );
+            count_refusal(line, "request_malformed");
+            let message = "not an HTTP API request of payload version 2.0";
+            return Response::error(400, "request_malformed", message);
         };
-        match request.route() {
-            ("POST", "/v1/events") => {
-                let deadline = answer_by(function_deadline).min(Instant::now() + LONGEST_REQUEST);
-                let response = self.collect(&request, deadline, line).await;
-                line.processing_latency.add(begun.elapsed());
-                response
+        let (method, path) = request.route();
+        let deadline = answer_by(function_deadline).min(begun + LONGEST_REQUEST);
+        let response = match Route::of(method, path) {
+            Route::Events => self.collect(&request, deadline, line).await,
+            Route::Calls(endpoint) => self.calls(&request, endpoint, deadline, line).await,
+            Route::Pixel(call) => self.pixel(&request, call, deadline, line).await,
+            Route::SegmentSettings(key) => {
+                return self
+                    .settings(Some(&key), line, |_| settings::segment(&request, &key))
+                    .await;
             }
-            ("GET" | "HEAD", "/health") => Response::healthy(),
-            (_, "/v1/events" | "/health") => refuse(
-                line,
-                405,
-                "method_not_allowed",
-                "POST /v1/events or GET /health",
-            ),
-            _ => refuse(line, 404, "not_found", "POST /v1/events or GET /health"),
-        }
+            Route::RudderStackSettings => {
+                let key = request.write_key();
+                return self
+                    .settings(key.as_deref(), line, settings::rudderstack)
+                    .await;
+            }
+            Route::Health => return Response::healthy(),
+            Route::MethodNotAllowed(allow) => {
+                count_refusal(line, "method_not_allowed");
+                return Response::method_not_allowed(allow);
+            }
+            Route::UnknownCall => {
+                count_refusal(line, UNKNOWN_CALL.0);
+                return Response::call_error(404, UNKNOWN_CALL.0, UNKNOWN_CALL.1);
+            }
+            Route::NotFound => {
+                count_refusal(line, "not_found");
+                return Response::error(404, "not_found", "there is nothing here");
+            }
+        };
+        line.processing_latency.add(begun.elapsed());
+        response
     }
 
     async fn collect(
@@ -92,134 +117,151 @@ impl Handler {
         deadline: Instant,
         line: &mut Collect,
     ) -> Response {
-        let source = match self.keys.source(request.write_key().as_deref()).await {
-            Ok(source) => source,
-            Err(error) => return refuse(line, 401, error.code(), &error.to_string()),
+        let judged = async {
+            let source = self.source(request.write_key().as_deref()).await?;
+            let body = request.text(MEDIA_TYPES)?;
+            line.bytes_in.add(body.len());
+            let sender = self.sender(request, &source);
+            Ok(prepare(&body, sender, &self.limits, now(), new_id)?)
         };
-        let body = match request.text() {
-            Ok(body) => body,
-            Err(error) => return refuse(line, error.status(), error.code(), &error.to_string()),
+        match judged.await {
+            Ok(prepared) => {
+                let results = self.delivery.deliver(prepared, deadline, line).await;
+                count(&results, line);
+                Response::results(&results)
+            }
+            Err(Refusal {
+                status,
+                code,
+                message,
+            }) => {
+                count_refusal(line, code);
+                Response::error(status, code, &message)
+            }
+        }
+    }
+
+    /// Calls of an SDK, which wants other answers.
+    async fn calls(
+        &self,
+        request: &Request<'_>,
+        endpoint: Endpoint,
+        deadline: Instant,
+        line: &mut Collect,
+    ) -> Response {
+        let judged = async {
+            let body = request.text(CALL_MEDIA_TYPES)?;
+            line.bytes_in.add(body.len());
+            if body.len() > MAX_REQUEST_BYTES {
+                return Err(Refusal::too_many_bytes());
+            }
+            let calls = Calls::split(&body, endpoint, MAX_EVENTS)?;
+            let key = request
+                .write_key_in_headers()
+                .or(calls.write_key.clone())
+                .or_else(|| request.write_key_in_query());
+            self.judge(&calls, request, key.as_deref()).await
         };
-        line.bytes_in.add(body.len());
-        let sender = Sender {
-            source: &source,
+        let judged = judged.await;
+        self.answer(judged, deadline, line).await
+    }
+
+    /// One call in the address of a picture.
+    async fn pixel(
+        &self,
+        request: &Request<'_>,
+        call: CallType,
+        deadline: Instant,
+        line: &mut Collect,
+    ) -> Response {
+        let judged = async {
+            let body = freshet_segment::pixel(request.query(), call)?;
+            line.bytes_in.add(body.len());
+            let calls = Calls::split(&body, Endpoint::One(call), 1)?;
+            self.judge(&calls, request, request.write_key().as_deref())
+                .await
+        };
+        let judged = judged.await;
+        self.answer(judged, deadline, line).await.into_pixel()
+    }
+
+    async fn judge(
+        &self,
+        calls: &Calls<'_>,
+        request: &Request<'_>,
+        key: Option<&str>,
+    ) -> Result<Prepared, Refusal> {
+        let source = self.source(key).await?;
+        let sender = self.sender(request, &source);
+        Ok(self
+            .rules
+            .prepare(calls, sender, &self.limits, now(), new_id))
+    }
+
+    /// Puts what was judged, and answers as SDKs expect.
+    async fn answer(
+        &self,
+        judged: Result<Prepared, Refusal>,
+        deadline: Instant,
+        line: &mut Collect,
+    ) -> Response {
+        match judged {
+            Ok(prepared) => {
+                let results = self.delivery.deliver(prepared, deadline, line).await;
+                count(&results, line);
+                Response::call_results(&results)
+            }
+            Err(refusal) => {
+                count_refusal(line, refusal.code);
+                // What is too large is no more than a bad request to Segment.
+                let status = if refusal.status == 413 {
+                    400
+                } else {
+                    refusal.status
+                };
+                Response::call_error(status, refusal.code, &refusal.message)
+            }
+        }
+    }
+
+    /// Tells an SDK its settings, if `key` is a write key.
+    async fn settings(
+        &self,
+        key: Option<&str>,
+        line: &mut Collect,
+        settings: impl FnOnce(&str) -> Value,
+    ) -> Response {
+        match self.source(key).await {
+            Ok(source) => Response::settings(&settings(&source)),
+            Err(refusal) => {
+                count_refusal(line, refusal.code);
+                Response::call_error(refusal.status, refusal.code, &refusal.message)
+            }
+        }
+    }
+
+    async fn source(&self, key: Option<&str>) -> Result<Arc<str>, Refusal> {
+        Ok(self.keys.source(key).await?)
+    }
+
+    fn sender<'a>(&'a self, request: &'a Request<'_>, source: &'a str) -> Sender<'a> {
+        Sender {
+            source,
             ip_address: request.source_ip(),
             user_agent: request.user_agent(),
-        };
-        let prepared = match prepare(&body, sender, &self.limits, now(), || {
-            Uuid::now_v7().to_string()
-        }) {
-            Ok(prepared) => prepared,
-            Err(error) => {
-                let status = if matches!(error, BodyError::TooManyEvents { .. }) {
-                    413
-                } else {
-                    400
-                };
-                return refuse(line, status, error.code(), &error.to_string());
-            }
-        };
-        let results = self.put(prepared, deadline, line).await;
-        count(&results, line);
-        Response::results(&results)
-    }
-
-    /// Puts the records and the notice. What becomes of the notice changes
-    /// nothing: it is a line in a chart, and no event.
-    async fn put_records(
-        &self,
-        records: Vec<Record>,
-        notice: Option<&Notice>,
-        deadline: Instant,
-        line: &mut Collect,
-    ) -> Vec<PutOutcome> {
-        let Some(notice) = notice else {
-            return self.stream.put(&records, deadline).await;
-        };
-        let rider = Record {
-            // Any shard will do, but not always the same one.
-            partition_key: Uuid::now_v7().to_string(),
-            data: notice.encode(),
-        };
-        let deadline = if records.is_empty() {
-            deadline.min(Instant::now() + NOTICE_TIME)
-        } else {
-            deadline
-        };
-        let (outcomes, rider) = self.stream.put_with(records, rider, deadline).await;
-        if let PutOutcome::Refused { code } = rider {
-            let rejections = notice.total();
-            tracing::warn!(code, rejections, "the stream refused a notice");
-            line.rejections_not_noted.add(rejections);
+            wish: self.opt_out.wish(request),
         }
-        outcomes
-    }
-
-    /// Puts the records, queues what the stream refused, and completes the results.
-    async fn put(
-        &self,
-        prepared: Prepared,
-        deadline: Instant,
-        line: &mut Collect,
-    ) -> Vec<EventResult> {
-        let Prepared {
-            mut results,
-            records,
-            events_of_record,
-            wire,
-            notice,
-        } = prepared;
-        line.records.add(records.len());
-        for record in &records {
-            line.bytes_out.add(record.data.len());
-        }
-        if records.is_empty() && notice.is_none() {
-            return results;
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        let put_by = deadline - left.mul_f64(QUEUE_SHARE);
-        let outcomes = self
-            .put_records(records, notice.as_ref(), put_by, line)
-            .await;
-        let mut reason = None;
-        let mut refused = Vec::new();
-        for (outcome, events) in outcomes.into_iter().zip(events_of_record) {
-            if let PutOutcome::Refused { code } = outcome {
-                reason = Some(code);
-                refused.extend(events);
-            }
-        }
-        let Some(reason) = reason else {
-            return results;
-        };
-        refused.sort_unstable();
-        let events: Vec<&RawValue> = refused
-            .iter()
-            .filter_map(|index| serde_json::from_slice(&wire[*index]).ok())
-            .collect();
-        let held = self.queue.send(&events, &reason, deadline).await;
-        // Should one not have been read back, the lengths differ: retry all.
-        let complete = held.len() == refused.len();
-        for (at, index) in refused.iter().enumerate() {
-            if complete && held[at] {
-                line.dead_letters.add(1_u64);
-            } else {
-                let result = &mut results[*index];
-                result.status = Status::Retry;
-                result.code = Some(Cow::Borrowed("stream_unavailable"));
-                result.message =
-                    Some("neither the stream nor the queue took it; send it again".to_owned());
-            }
-        }
-        results
     }
 }
 
-/// The answer to a request none of whose events was judged.
-fn refuse(line: &mut Collect, status: u16, code: &'static str, message: &str) -> Response {
+fn new_id() -> String {
+    Uuid::now_v7().to_string()
+}
+
+/// A request that was refused as a whole, before any event was judged.
+fn count_refusal(line: &mut Collect, code: &'static str) {
     line.requests_refused.add(1_u64);
     line.refused_by.add(code, 1_u64);
-    Response::error(status, code, message)
 }
 
 /// Counts what each event was told.

@@ -2,8 +2,10 @@
 
 use anyhow::Context as _;
 use aws_config::retry::RetryConfig;
-use collect::config::Config;
+use collect::config::{Config, OptOutMode};
+use collect::delivery::Delivery;
 use collect::handler::Handler;
+use collect::opt_out::{OptOut, PseudonymKey};
 use collect::write_keys::WriteKeys;
 use freshet_streams::{DeadLetterQueue, Stream};
 use freshet_telemetry::Metrics;
@@ -24,20 +26,37 @@ async fn main() -> anyhow::Result<()> {
         aws_sdk_sqs::Client::new(&aws),
         &config.dead_letter_queue_url,
     );
+    let secrets = aws_sdk_secretsmanager::Client::new(&aws_config::from_env().load().await);
     let keys = match &config.write_keys_secret_id {
         None => WriteKeys::open(),
-        Some(id) => {
-            let secrets = aws_sdk_secretsmanager::Client::new(&aws_config::from_env().load().await);
-            WriteKeys::load(secrets, id.clone())
-                .await
-                .context("the write keys cannot be loaded")?
-        }
+        Some(id) => WriteKeys::load(secrets.clone(), id.clone())
+            .await
+            .context("the write keys cannot be loaded")?,
     };
-    let handler = &Handler::new(stream, queue, keys, &config);
+    let opt_out = match &config.opt_out {
+        OptOutMode::Ignore => OptOut::Ignore,
+        OptOutMode::Drop => OptOut::Drop,
+        OptOutMode::Anonymise { secret_id } => OptOut::Anonymise(
+            pseudonym_key(&secrets, secret_id)
+                .await
+                .context("the key of pseudonyms cannot be loaded")?,
+        ),
+    };
+    let delivery = Delivery::new(stream, queue);
+    let handler = &Handler::new(delivery, keys, opt_out, &config);
     let metrics = &Metrics::from_env();
     lambda_runtime::run(service_fn(|event: LambdaEvent<Box<RawValue>>| async move {
         Ok::<_, lambda_runtime::Error>(handler.invoke(event, metrics).await)
     }))
     .await
     .map_err(|error| anyhow::anyhow!(error))
+}
+
+async fn pseudonym_key(
+    secrets: &aws_sdk_secretsmanager::Client,
+    id: &str,
+) -> anyhow::Result<PseudonymKey> {
+    let secret = secrets.get_secret_value().secret_id(id).send().await?;
+    let text = secret.secret_string().unwrap_or_default();
+    PseudonymKey::new(text).context("the secret is no text, or empty")
 }

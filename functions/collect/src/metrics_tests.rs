@@ -2,7 +2,7 @@
 
 use crate::answer::Response;
 use crate::handler::Handler;
-use crate::notice_tests::{GOOD, answer, collector, events};
+use crate::stand_in::{GOOD, answer, collector, events};
 use freshet_telemetry::{Metrics, Written};
 use lambda_runtime::{Context, LambdaEvent};
 use proptest::prelude::*;
@@ -12,13 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Every code that may follow `Rejected.` or `Refused.` here.
-const CODES: [&str; 34] = [
+const CODES: [&str; 35] = [
     "body_malformed",
     "body_not_decodable",
     "body_not_utf8",
     "body_too_large",
     "body_wrong_shape",
     "call_type_unknown",
+    "call_unknown",
     "event_malformed",
     "event_not_an_object",
     "event_too_large",

@@ -1,6 +1,7 @@
-//! Everything between a request's body and the stream, without I/O.
+//! Everything between a request's events and the stream, without I/O.
 
 use crate::answer::{EventResult, Status};
+use crate::opt_out::Wish;
 use freshet_events::{
     BodyError, Code, Event, IP_ADDRESS, Limits, Notice, RawEvent, Rejection, Stage, Stamp,
     Timestamp, USER_AGENT, split, wire,
@@ -22,6 +23,8 @@ pub struct Sender<'a> {
     pub ip_address: &'a str,
     /// Fills `metadata.user_agent` where the client did not.
     pub user_agent: &'a str,
+    /// What the visitor asks for.
+    pub wish: Wish<'a>,
 }
 
 /// A request's events: what to put, and what to tell of each.
@@ -41,8 +44,41 @@ pub struct Prepared {
     pub notice: Option<Notice>,
 }
 
-/// Splits a body, judges each event by itself and packs the good ones, those
-/// of one user together and in order.
+/// An event that was accepted, as it travels.
+pub struct Accepted {
+    event_id: String,
+    user_id: String,
+    wire: Vec<u8>,
+}
+
+impl Accepted {
+    /// This event, with what the request knows of its visitor and did not come
+    /// with it.
+    #[must_use]
+    pub fn from_visitor(mut event: Event<'_>, sender: &Sender<'_>) -> Self {
+        let mut known = vec![(USER_AGENT, sender.user_agent)];
+        if sender.wish.allows_address() {
+            known.push((IP_ADDRESS, sender.ip_address));
+        }
+        known.retain(|(_, value)| !value.is_empty());
+        event.metadata_mut().fill(&known);
+        Self::from_elsewhere(&event)
+    }
+
+    /// This event, with what came with it and nothing else: the request is not
+    /// its visitor's.
+    #[must_use]
+    pub fn from_elsewhere(event: &Event<'_>) -> Self {
+        Self {
+            event_id: event.event_id().to_owned(),
+            user_id: event.user_id().to_owned(),
+            wire: event.to_wire(),
+        }
+    }
+}
+
+/// Splits a body into events of Freshet's own form, judges each by itself and
+/// packs the good ones.
 ///
 /// # Errors
 /// [`BodyError`] if there is no telling which events the body holds.
@@ -53,43 +89,76 @@ pub fn prepare(
     now: Timestamp,
     mut new_id: impl FnMut() -> String,
 ) -> Result<Prepared, BodyError> {
-    let stamp = Stamp {
-        source: Cow::Borrowed(sender.source),
-        received_at: now,
-        stage: Stage::Collect,
-    };
-    let mut prepared = Prepared::default();
-    let mut users: HashMap<String, Vec<usize>> = HashMap::new();
-    let mut order = Vec::new();
-    for (index, json) in split(body, MAX_EVENTS)?.into_iter().enumerate() {
-        let mut claimed = None;
-        let judged =
-            isolated(|| accept(json, &stamp, sender, limits, now, &mut new_id, &mut claimed));
-        match judged {
-            Ok(event) => {
-                let of_user = users.entry(event.user_id().to_owned()).or_insert_with(|| {
-                    order.push(event.user_id().to_owned());
-                    Vec::new()
-                });
-                of_user.push(index);
-                prepared.wire.push(event.to_wire());
-                prepared.results.push(EventResult {
-                    index,
-                    event_id: Some(event.event_id().to_owned()),
-                    status: Status::Ok,
-                    code: None,
-                    message: None,
-                });
-            }
-            Err(rejection) => {
-                prepared.wire.push(Vec::new());
-                prepared.results.push(refused(index, claimed, rejection));
+    let stamp = stamp(sender.source, now);
+    let texts = split(body, MAX_EVENTS)?;
+    Ok(Prepared::judge(
+        &texts,
+        sender.source,
+        now,
+        |json, claimed| accept(json, &stamp, &sender, limits, now, &mut new_id, claimed),
+    ))
+}
+
+impl Prepared {
+    /// Judges each of these texts by itself and packs the good ones, those of
+    /// one user together and in order. What `judge` finds to be an event's
+    /// identifier it writes into its second argument, for the answer.
+    pub fn judge(
+        texts: &[&str],
+        source: &str,
+        now: Timestamp,
+        mut judge: impl FnMut(&str, &mut Option<String>) -> Result<Accepted, Rejection>,
+    ) -> Self {
+        let mut prepared = Self::default();
+        let mut users: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut order = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            let mut claimed = None;
+            match isolated(|| judge(text, &mut claimed)) {
+                Ok(event) => {
+                    if let Some(of_user) = users.get_mut(&event.user_id) {
+                        of_user.push(index);
+                    } else {
+                        order.push(event.user_id.clone());
+                        users.insert(event.user_id, vec![index]);
+                    }
+                    prepared.wire.push(event.wire);
+                    prepared.results.push(EventResult {
+                        index,
+                        event_id: Some(event.event_id),
+                        status: Status::Ok,
+                        code: None,
+                        message: None,
+                    });
+                }
+                Err(rejection) => {
+                    prepared.wire.push(Vec::new());
+                    prepared.results.push(refused(index, claimed, rejection));
+                }
             }
         }
+        pack(&mut prepared, &users, order);
+        prepared.notice = notice(&prepared.results, source, now);
+        prepared
     }
-    pack(&mut prepared, &users, order);
-    prepared.notice = notice(&prepared.results, sender.source, now);
-    Ok(prepared)
+}
+
+/// What collect adds to every event of a source.
+pub(crate) fn stamp(source: &str, now: Timestamp) -> Stamp<'_> {
+    Stamp {
+        source: Cow::Borrowed(source),
+        received_at: now,
+        stage: Stage::Collect,
+    }
+}
+
+/// An event may have so many bytes.
+pub(crate) fn check_size(json: &str, max_bytes: usize) -> Result<(), Rejection> {
+    if json.len() > max_bytes {
+        let message = format!("the event is larger than {max_bytes} bytes");
+        return Err(Rejection::new(Stage::Collect, Code::EventTooLarge, message));
+    }
+    Ok(())
 }
 
 /// Counts what is dropped. Codes and sources are our own and within a notice's
@@ -106,32 +175,22 @@ fn notice(results: &[EventResult], source: &str, now: Timestamp) -> Option<Notic
     Notice::new(now, source, rejected).ok()
 }
 
-fn accept<'a>(
-    json: &'a str,
-    stamp: &Stamp<'a>,
-    sender: Sender<'_>,
+fn accept(
+    json: &str,
+    stamp: &Stamp<'_>,
+    sender: &Sender<'_>,
     limits: &Limits,
     now: Timestamp,
     new_id: &mut impl FnMut() -> String,
     claimed: &mut Option<String>,
-) -> Result<Event<'a>, Rejection> {
-    if json.len() > limits.max_event_bytes {
-        let message = format!("the event is larger than {} bytes", limits.max_event_bytes);
-        return Err(Rejection::new(Stage::Collect, Code::EventTooLarge, message));
-    }
+) -> Result<Accepted, Rejection> {
+    check_size(json, limits.max_event_bytes)?;
     let raw = RawEvent::read(json, Stage::Collect)?;
     *claimed = raw.claimed_event_id().map(str::to_owned);
+    sender.wish.check()?;
     let mut event = Event::parse(raw, stamp, limits, now, new_id)?;
-    let from_request = [
-        (IP_ADDRESS, sender.ip_address),
-        (USER_AGENT, sender.user_agent),
-    ];
-    let known: Vec<_> = from_request
-        .into_iter()
-        .filter(|(_, value)| !value.is_empty())
-        .collect();
-    event.metadata_mut().fill(&known);
-    Ok(event)
+    sender.wish.anonymise(&mut event);
+    Ok(Accepted::from_visitor(event, sender))
 }
 
 /// A bug that panics on one event refuses that event, and no other.

@@ -12,6 +12,23 @@ use thiserror::Error;
 /// The largest body, as it arrives and inflated.
 pub const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 
+/// Under which types events are sent.
+pub const MEDIA_TYPES: &[&str] = &[
+    "application/json",
+    "text/plain",
+    "application/x-ndjson",
+    "application/ndjson",
+    "application/jsonl",
+];
+
+/// Under which types calls of SDKs are sent, JSON all of them. (The last is
+/// what RudderStack's SDK for servers says of what it has compressed.)
+pub const CALL_MEDIA_TYPES: &[&str] = &[
+    "application/json",
+    "text/plain",
+    "application/x-www-form-urlencoded",
+];
+
 /// The parts of an HTTP API request that the collector reads. (The type of
 /// `aws_lambda_events` owns every header and an untyped authorizer map: twice
 /// the allocations of this one, before the body is even looked at.)
@@ -39,6 +56,8 @@ struct RequestContext<'a> {
     http: Http<'a>,
     #[serde(borrow, default)]
     stage: Cow<'a, str>,
+    #[serde(borrow, default)]
+    domain_name: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -66,8 +85,8 @@ impl std::fmt::Debug for Request<'_> {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum DecodeError {
     /// The content type is not one of ours.
-    #[error("the content type is application/json, application/x-ndjson or text/plain")]
-    UnsupportedMediaType,
+    #[error("the content type is none of {}", .0.join(", "))]
+    UnsupportedMediaType(&'static [&'static str]),
     /// The content encoding is not one of ours.
     #[error("the content encoding is gzip or identity")]
     UnsupportedEncoding,
@@ -87,7 +106,7 @@ impl DecodeError {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::UnsupportedMediaType(_) => "unsupported_media_type",
             Self::UnsupportedEncoding => "unsupported_encoding",
             Self::NotDecodable => "body_not_decodable",
             Self::TooLarge => "body_too_large",
@@ -99,7 +118,7 @@ impl DecodeError {
     #[must_use]
     pub const fn status(&self) -> u16 {
         match self {
-            Self::UnsupportedMediaType | Self::UnsupportedEncoding => 415,
+            Self::UnsupportedMediaType(_) | Self::UnsupportedEncoding => 415,
             Self::TooLarge => 413,
             Self::NotDecodable | Self::NotUtf8 => 400,
         }
@@ -151,24 +170,60 @@ impl Request<'_> {
     /// `writeKey`; the first of them that is there.
     #[must_use]
     pub fn write_key(&self) -> Option<Cow<'_, str>> {
+        self.write_key_in_headers()
+            .or_else(|| self.write_key_in_query())
+    }
+
+    /// The write key: header `X-Write-Key`, else Basic user name.
+    #[must_use]
+    pub fn write_key_in_headers(&self) -> Option<Cow<'_, str>> {
         if let Some(key) = self.header("x-write-key") {
             return Some(Cow::Borrowed(key.trim()));
         }
-        if let Some(user) = self.header("authorization").and_then(basic_user) {
-            return Some(Cow::Owned(user));
-        }
+        let user = self.header("authorization").and_then(basic_user);
+        user.map(Cow::Owned)
+    }
+
+    /// The write key: query `writeKey`.
+    #[must_use]
+    pub fn write_key_in_query(&self) -> Option<Cow<'_, str>> {
         self.raw_query_string
             .split('&')
             .find_map(|pair| pair.strip_prefix("writeKey="))
-            .map(|value| percent_decode(value).map_or(Cow::Borrowed(value), Cow::Owned))
+            .map(percent_decoded)
     }
 
-    /// The body as text: base64 and gzip undone, up to the limit.
+    /// What stands behind the `?`, as it is.
+    #[must_use]
+    pub fn query(&self) -> &str {
+        &self.raw_query_string
+    }
+
+    /// Where this API is, as the caller wrote it.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        let domain = self.request_context.domain_name.as_ref();
+        let host = self.header("host").unwrap_or(domain);
+        // The stage is part of every path but that of the default one.
+        let stage = match self.request_context.stage.as_ref() {
+            "" | "$default" => String::new(),
+            stage if self.raw_path.starts_with(&format!("/{stage}/")) => format!("/{stage}"),
+            _ => String::new(),
+        };
+        let plain = self.header("x-forwarded-proto") == Some("http");
+        Origin {
+            scheme: if plain { "http" } else { "https" },
+            host: format!("{host}{stage}"),
+        }
+    }
+
+    /// The body as text, sent under one of these types: base64 and gzip undone,
+    /// up to the limit.
     ///
     /// # Errors
     /// [`DecodeError`] says with which status and code to answer.
-    pub fn text(&self) -> Result<Cow<'_, str>, DecodeError> {
-        self.check_media_type()?;
+    pub fn text(&self, media_types: &'static [&'static str]) -> Result<Cow<'_, str>, DecodeError> {
+        self.check_media_type(media_types)?;
         let body = self.body.as_deref().unwrap_or_default();
         let bytes: Cow<'_, [u8]> = if self.is_base64_encoded {
             Cow::Owned(
@@ -201,18 +256,11 @@ impl Request<'_> {
         }
     }
 
-    fn check_media_type(&self) -> Result<(), DecodeError> {
+    fn check_media_type(&self, known: &'static [&'static str]) -> Result<(), DecodeError> {
         let Some(content_type) = self.header("content-type") else {
             return Ok(());
         };
         let (media, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
-        let known = [
-            "application/json",
-            "text/plain",
-            "application/x-ndjson",
-            "application/ndjson",
-            "application/jsonl",
-        ];
         let charset = parameters.split(';').find_map(|p| {
             let (name, value) = p.split_once('=')?;
             name.trim()
@@ -228,7 +276,7 @@ impl Request<'_> {
         if media_ok && charset_ok {
             Ok(())
         } else {
-            Err(DecodeError::UnsupportedMediaType)
+            Err(DecodeError::UnsupportedMediaType(known))
         }
     }
 }
@@ -259,10 +307,19 @@ fn basic_user(header: &str) -> Option<String> {
     )
 }
 
-/// Undoes `%xx`; `None` if there is nothing to undo or it is not text.
-fn percent_decode(text: &str) -> Option<String> {
+/// Where an API is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// `https`, or `http` on a laptop.
+    pub scheme: &'static str,
+    /// Host and port, and the stage if it is part of the path.
+    pub host: String,
+}
+
+/// Undoes `%xx`; what is not text then stays as it was.
+pub(crate) fn percent_decoded(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
-        return None;
+        return Cow::Borrowed(text);
     }
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -279,5 +336,5 @@ fn percent_decode(text: &str) -> Option<String> {
             rest = tail;
         }
     }
-    String::from_utf8(out).ok()
+    String::from_utf8(out).map_or(Cow::Borrowed(text), Cow::Owned)
 }

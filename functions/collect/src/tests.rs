@@ -1,6 +1,7 @@
 use crate::answer::{EventResult, Response, Status};
+use crate::opt_out::Wish;
 use crate::prepare::{Sender, prepare};
-use crate::request::{DecodeError, MAX_BODY_BYTES, Request};
+use crate::request::{CALL_MEDIA_TYPES, DecodeError, MAX_BODY_BYTES, MEDIA_TYPES, Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flate2::{Compression, write::GzEncoder};
@@ -28,7 +29,7 @@ fn payload(headers: &Value, query: &str, body: &str, base64: bool) -> String {
 fn text(headers: &Value, body: &[u8]) -> Result<String, DecodeError> {
     let payload = payload(headers, "", &STANDARD.encode(body), true);
     let request: Request<'_> = serde_json::from_str(&payload).unwrap();
-    request.text().map(std::borrow::Cow::into_owned)
+    request.text(MEDIA_TYPES).map(std::borrow::Cow::into_owned)
 }
 
 fn event(user: &str, extra: &str) -> String {
@@ -42,6 +43,7 @@ fn run(body: &str) -> crate::prepare::Prepared {
         source: "shop",
         ip_address: "203.0.113.9",
         user_agent: "curl/8",
+        wish: Wish::None,
     };
     let now = Timestamp::parse_iso8601("2026-11-23T18:00:01Z").unwrap();
     let mut next = 0;
@@ -76,7 +78,16 @@ fn bodies_are_decoded() {
     );
     let unencoded = payload(&plain, "", "{\"a\":\"é\"}", false);
     let request: Request<'_> = serde_json::from_str(&unencoded).unwrap();
-    assert_eq!(request.text().unwrap(), "{\"a\":\"é\"}");
+    assert_eq!(request.text(MEDIA_TYPES).unwrap(), "{\"a\":\"é\"}");
+    let form = payload(
+        &json!({"content-type": "application/x-www-form-urlencoded"}),
+        "",
+        "{}",
+        false,
+    );
+    let form: Request<'_> = serde_json::from_str(&form).unwrap();
+    assert_eq!(form.text(CALL_MEDIA_TYPES).unwrap(), "{}");
+    assert!(form.text(MEDIA_TYPES).is_err());
 }
 
 #[test]
@@ -134,7 +145,10 @@ fn bodies_that_cannot_be_read_have_a_status_and_a_code() {
     }
     let broken = payload(&json!({}), "", "%%%", true);
     let request: Request<'_> = serde_json::from_str(&broken).unwrap();
-    assert_eq!(request.text().unwrap_err(), DecodeError::NotDecodable);
+    assert_eq!(
+        request.text(MEDIA_TYPES).unwrap_err(),
+        DecodeError::NotDecodable
+    );
 }
 
 #[test]

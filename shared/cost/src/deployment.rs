@@ -176,7 +176,12 @@ impl Deployment {
         } else {
             None
         };
-        let secrets = ["WriteKeysSecretArn", "ReadKeysSecretArn", "MasterSecretArn"];
+        let secrets = [
+            "WriteKeysSecretArn",
+            "ReadKeysSecretArn",
+            "OptOutKeySecretArn",
+            "MasterSecretArn",
+        ];
         let given = secrets
             .iter()
             .filter(|name| values.get(**name).is_some_and(|value| !value.is_empty()));
