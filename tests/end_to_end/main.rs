@@ -5,6 +5,7 @@
 mod aggregation;
 mod alarms;
 mod browser;
+mod calls;
 mod chains;
 mod dashboards;
 mod everyday;

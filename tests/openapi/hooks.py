@@ -1,5 +1,6 @@
 """What schemathesis must be told to hold the functions against the document."""
 
+import datetime
 import json
 import time
 
@@ -34,3 +35,15 @@ def before_load_schema(context, raw_schema):
         content.pop("examples", None)
         if kind != "application/json":
             content["schema"] = {"enum": [line, f"{line}\n{line}\n"]}
+    # Calls are of these days, too, and of bytes that a name may have.
+    call = raw_schema["components"]["schemas"]["Call"]["properties"]
+    now = datetime.datetime.now(datetime.timezone.utc)
+    times = [(now - datetime.timedelta(minutes=minutes)).isoformat() for minutes in (0, 9)]
+    call["timestamp"] = call["sentAt"] = {"enum": times}
+    raw_schema["components"]["schemas"]["Batch"]["properties"]["sentAt"] = {"enum": times}
+    for name in ["messageId", "userId", "anonymousId", "event"]:
+        call[name]["pattern"] = "^[a-zA-Z0-9]+$"
+    for path in ["/v1/{call}", "/beacon/v1/batch"]:
+        content = raw_schema["paths"][path]["post"]["requestBody"]["content"]
+        text = content["text/plain"].pop("example")
+        content["text/plain"]["schema"] = {"enum": [text]}
