@@ -35,15 +35,25 @@ def before_load_schema(context, raw_schema):
         content.pop("examples", None)
         if kind != "application/json":
             content["schema"] = {"enum": [line, f"{line}\n{line}\n"]}
-    # Calls are of these days, too, and of bytes that a name may have.
-    call = raw_schema["components"]["schemas"]["Call"]["properties"]
+    # Calls are of these days, too. What each kind of them needs, all have.
+    schemas = raw_schema["components"]["schemas"]
     now = datetime.datetime.now(datetime.timezone.utc)
-    times = [(now - datetime.timedelta(minutes=minutes)).isoformat() for minutes in (0, 9)]
-    call["timestamp"] = call["sentAt"] = {"enum": times}
-    raw_schema["components"]["schemas"]["Batch"]["properties"]["sentAt"] = {"enum": times}
+    ago = [(now - datetime.timedelta(minutes=minutes)).isoformat() for minutes in (0, 9)]
+    schemas["Batch"]["properties"]["sentAt"] = {"const": ago[0]}
+    schemas["Call"]["properties"] |= {"timestamp": {"enum": ago}, "sentAt": {"const": ago[0]}}
+    schemas["Call"]["required"] = ["type", "event"]
     for name in ["messageId", "userId", "anonymousId", "event"]:
-        call[name]["pattern"] = "^[a-zA-Z0-9]+$"
-    for path in ["/v1/{call}", "/beacon/v1/batch"]:
+        schemas["Call"]["properties"][name]["pattern"] = "^[a-zA-Z0-9]+$"
+    # A schema does not say that keys are not empty all the way down.
+    flat = {"type": ["string", "number", "boolean", "null"]}
+    for name in ["properties", "traits", "context"]:
+        schemas["Call"]["properties"][name]["additionalProperties"] = flat
+    schemas["Batch"]["properties"]["context"]["additionalProperties"] = flat
+    call = {"type": "track", "userId": "u1", "event": "Signed Up"}
+    for path, body in [("/v1/{call}", call), ("/v1/batch", {"batch": [call]})]:
         content = raw_schema["paths"][path]["post"]["requestBody"]["content"]
-        text = content["text/plain"].pop("example")
-        content["text/plain"]["schema"] = {"enum": [text]}
+        content["text/plain"] = {"schema": {"enum": [json.dumps(body)]}}
+    for parameter in raw_schema["paths"]["/pixel/v1/{call}"]["get"]["parameters"]:
+        if parameter["name"] in ["anonymousId", "event"]:
+            parameter["required"] = True
+            parameter["schema"] = {"type": "string", "pattern": "^[a-zA-Z0-9]{1,100}$"}
