@@ -38,7 +38,7 @@ pub enum Met {
     /// It started then.
     Since(Timestamp),
     /// The event belongs to none: it is too old, its clock is wrong, or no
-    /// visitor made it.
+    /// visitor made it, but a monitor or a bot.
     Outside,
     /// Nothing: the table could not be used.
     Unknown,

@@ -116,7 +116,7 @@ pub fn restore(document: &str) -> Result<Vec<u8>, RestoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Enricher, geo::Geo, user_agent::UserAgents};
+    use crate::{Enricher, bots::Bots, geo::Geo, user_agent::UserAgents};
     use freshet_events::Event;
     use proptest::prelude::*;
     use serde_json::{Value, json};
@@ -124,7 +124,9 @@ mod tests {
     fn enrich(wire: &[u8]) -> Value {
         let regexes = b"user_agent_parsers: []\nos_parsers: []\ndevice_parsers: []\n";
         let enricher = Enricher::new(
-            UserAgents::from_yaml(regexes).unwrap(),
+            UserAgents::from_yaml(regexes)
+                .unwrap()
+                .with_bots(Bots::from_json(b"[]").unwrap()),
             Geo::open::<&str>(&[]).unwrap(),
         );
         let event = Event::from_wire(std::str::from_utf8(wire).unwrap()).unwrap();
@@ -136,18 +138,20 @@ mod tests {
         #[test]
         fn restoring_and_enriching_again_gives_the_same_document(
             user in ".{1,20}", url_tail in "[a-z?&=#é ]{0,20}", other in ".{0,20}",
-            sent in any::<bool>(), place in any::<bool>(), synthetic in any::<bool>(),
+            sent in any::<bool>(), place in any::<bool>(), synthetic in any::<bool>(), bot in any::<bool>(),
         ) {
             let mut wire = json!({
                 "event_id": "e", "source": "s", "user_id": user, "session_id": "x", "event_type": "purchase",
                 "page_url": format!("https://a.example/{url_tail}"), "timestamp": 1_000, "received_at": 2_000,
                 "metadata": {"amount": 5, "other": other, "k": [1, {"z": user}], "user_agent": "u", "ip_address": "8.8.8.8"},
             });
+            if bot { wire["metadata"]["user_agent"] = json!("HeadlessChrome/142"); }
             if sent { wire["sent_at"] = json!(1_500); }
             if synthetic { wire["synthetic"] = json!(true); }
             if place { wire["geoip"] = json!({"country_name": "Peru"}); }
             let first = enrich(&serde_json::to_vec(&wire).unwrap());
             prop_assert_eq!(first.get("synthetic"), synthetic.then_some(&json!(true)));
+            prop_assert_eq!(first.get("bot").is_some(), bot);
             let again = enrich(&restore(&first.to_string()).unwrap());
             prop_assert_eq!(first, again);
         }
