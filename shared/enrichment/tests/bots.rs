@@ -175,7 +175,7 @@ fn no_browser_that_uap_core_knows_is_a_bot() {
     assert_eq!(reasons, CRAWLERS_UNKNOWN_TO_UAP_CORE, "{doubtful:#?}");
 }
 
-/// Each was looked at: no person's browser sent it. (WhatsApp itself fetches
+/// Each was looked at: no person's browser sent it. (`WhatsApp` itself fetches
 /// previews of links; what it opens is opened by another browser.)
 const CRAWLERS_UNKNOWN_TO_UAP_CORE: [&str; 18] = [
     "crawler:Catchpoint",
