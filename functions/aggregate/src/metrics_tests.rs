@@ -31,7 +31,11 @@ async fn consumer(status: u16) -> (MockServer, Handler) {
         .endpoint_url(server.uri())
         .retry_config(RetryConfig::disabled())
         .build();
-    let vars = [("AGGREGATION_TABLE", "t"), ("UA_REGEXES_PATH", "r")];
+    let vars = [
+        ("AGGREGATION_TABLE", "t"),
+        ("UA_REGEXES_PATH", "r"),
+        ("CRAWLERS_PATH", "c"),
+    ];
     let vars = vars.map(|(key, value)| (key.to_owned(), value.to_owned()));
     let handler = Handler::new(
         enricher(),

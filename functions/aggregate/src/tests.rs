@@ -4,7 +4,7 @@ use crate::counting::count_records;
 use crate::invocation::{Answer, Invocation, State};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use freshet_enrichment::{Enricher, geo::Geo, user_agent::UserAgents};
+use freshet_enrichment::{Enricher, bots::Bots, geo::Geo, user_agent::UserAgents};
 use freshet_events::wire::Packer;
 use freshet_tables::{ChainName, Manifest, PieceEntry, PieceName};
 use freshet_windows::{Pane, Registry, Slot, Summary, Totals, Windowing};
@@ -45,7 +45,9 @@ pub(crate) fn payload(records: &[Value], state: &State, is_final: bool) -> Strin
 pub(crate) fn enricher() -> Enricher {
     let regexes = b"user_agent_parsers: []\nos_parsers: []\ndevice_parsers: []\n";
     Enricher::new(
-        UserAgents::from_yaml(regexes).unwrap(),
+        UserAgents::from_yaml(regexes)
+            .unwrap()
+            .with_bots(Bots::from_json(b"[]").unwrap()),
         Geo::open::<&Path>(&[]).unwrap(),
     )
 }
@@ -102,6 +104,31 @@ fn a_chain_begins_with_its_first_record_and_goes_on_with_its_state() {
         serde_json::to_value(Answer::ended()).unwrap(),
         json!({"state": {}})
     );
+}
+
+#[test]
+fn a_bot_s_event_is_in_no_table() {
+    let of = |user_agent: &str| {
+        let mut event: Value = serde_json::from_slice(&view("a", 0)).unwrap();
+        event["metadata"] = json!({"user_agent": user_agent});
+        let records = [record(41, event.to_string().as_bytes())];
+        let payload = payload(&records, &State::default(), false);
+        let invocation = Invocation::read(&payload).unwrap();
+        let counted = count_records(
+            &invocation.records,
+            None,
+            &enricher(),
+            &Registry::builtin(),
+            Windowing::default(),
+        );
+        assert_eq!((counted.unreadable, counted.tally.counted), (0, 1));
+        let tables = &counted.pieces[0].tables;
+        tables.iter().map(|(of, _, _)| of.clone()).collect()
+    };
+    let names: Vec<String> = of("Mozilla/5.0 Chrome/142");
+    assert_eq!(names, ["page_view", "conversion_funnel"]);
+    let names: Vec<String> = of("Mozilla/5.0 HeadlessChrome/142");
+    assert!(names.is_empty(), "{names:?}");
 }
 
 #[test]

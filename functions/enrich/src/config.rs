@@ -32,6 +32,8 @@ pub struct Config {
     pub geoip_paths: Vec<PathBuf>,
     /// `UA_REGEXES_PATH`: uap-core's `regexes.yaml`.
     pub ua_regexes_path: PathBuf,
+    /// `CRAWLERS_PATH`: the package crawler-user-agents' JSON.
+    pub crawlers_path: PathBuf,
     /// `BULK_MAX_EVENTS`, `BULK_MAX_BYTES`.
     pub bulk_limits: BulkLimits,
     /// `SESSION_TABLE`: where sessions are kept; none = no sessions.
@@ -80,6 +82,7 @@ impl Config {
                 .map(PathBuf::from)
                 .collect(),
             ua_regexes_path: vars.required("UA_REGEXES_PATH").into(),
+            crawlers_path: vars.required("CRAWLERS_PATH").into(),
             bulk_limits: BulkLimits {
                 max_documents: vars.number("BULK_MAX_EVENTS", default.max_documents, 1..=10_000),
                 max_bytes: vars.number("BULK_MAX_BYTES", default.max_bytes, 1..=100 * 1024 * 1024),
@@ -119,6 +122,7 @@ mod tests {
             ("OPENSEARCH_URL", "https://x"),
             ("DEAD_LETTER_BUCKET", "b"),
             ("UA_REGEXES_PATH", "/r"),
+            ("CRAWLERS_PATH", "/c"),
         ];
         let config = config(&required).unwrap();
         assert_eq!(
@@ -142,6 +146,7 @@ mod tests {
             "OPENSEARCH_URL",
             "DEAD_LETTER_BUCKET",
             "UA_REGEXES_PATH",
+            "CRAWLERS_PATH",
             "OPENSEARCH_AUTH",
             "BULK_MAX_EVENTS",
         ] {

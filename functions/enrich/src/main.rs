@@ -5,7 +5,7 @@ use enrich::config::{AuthKind, Config};
 use enrich::handler::{Handler, Stores};
 use enrich::sessions::Sessions;
 use freshet_deadletters::DeadLetterStore;
-use freshet_enrichment::{Enricher, geo::Geo, user_agent::UserAgents};
+use freshet_enrichment::{Enricher, bots::Bots, geo::Geo, user_agent::UserAgents};
 use freshet_search::{Auth, DailyIndices, Indexer, Search};
 use freshet_tables::SessionTable;
 use freshet_telemetry::Metrics;
@@ -18,8 +18,10 @@ async fn main() -> anyhow::Result<()> {
     freshet_telemetry::init(&config.log_level);
     let regexes =
         std::fs::read(&config.ua_regexes_path).context("the user-agent regexes cannot be read")?;
+    let crawlers =
+        std::fs::read(&config.crawlers_path).context("the crawlers' user agents cannot be read")?;
     let enricher = Enricher::new(
-        UserAgents::from_yaml(&regexes)?,
+        UserAgents::from_yaml(&regexes)?.with_bots(Bots::from_json(&crawlers)?),
         Geo::open(&config.geoip_paths)?,
     );
     let aws = aws_config::from_env().load().await;

@@ -2,6 +2,7 @@
 
 use crate::handler::Handler;
 use crate::tests::{batch, notice, packed, servers, wire_event};
+use freshet_events::wire;
 use freshet_telemetry::{Metrics, Written};
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::Value;
@@ -83,6 +84,28 @@ async fn every_final_outcome_is_counted_by_its_kind() {
     assert_eq!(times(&line, "OpenSearch.bulk.ok"), 2, "events and lines");
     let bytes: usize = records.iter().map(Vec::len).sum();
     assert_eq!(line["BytesIn"].as_u64(), Some(bytes as u64));
+}
+
+#[tokio::test]
+async fn a_bot_s_event_counts_among_the_indexed_and_only_once() {
+    let (_server, handler) = servers(200).await;
+    let of_a_bot = |id: &str| {
+        let agent = r#""metadata":{"user_agent":"HeadlessChrome/142","#;
+        wire_event(id).replacen(r#""metadata":{"#, agent, 1)
+    };
+    let mut packer = wire::Packer::new();
+    for event in [of_a_bot("a"), of_a_bot("dup1"), wire_event("b")] {
+        packer.push(event.as_bytes());
+    }
+    let line = invoke(&handler, batch(&[packer.finish()])).await;
+    let expected = BTreeMap::from([
+        ("Received", 3),
+        ("Indexed", 2),
+        ("Bots", 1),
+        ("Duplicates", 1),
+        ("Records", 1),
+    ]);
+    assert_eq!(Written::counts(&line).unwrap(), expected);
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ pub enum Met {
         derived_id: Option<String>,
     },
     /// The event belongs to none: it is too old, its clock is wrong, or no
-    /// visitor made it.
+    /// visitor made it, but a monitor or a bot.
     Outside,
     /// Nothing: the table could not be used.
     Unknown,

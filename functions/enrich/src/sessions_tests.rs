@@ -112,6 +112,7 @@ fn event(session: &str, seconds_ago: i64) -> SessionEvent {
         referrer: None,
         revenue: None,
         synthetic: false,
+        bot: false,
     }
 }
 
@@ -170,7 +171,7 @@ async fn sessions_go_on_from_batch_to_batch_with_few_requests() {
 }
 
 #[tokio::test]
-async fn a_synthetic_event_asks_for_no_session_and_leaves_none() {
+async fn a_synthetic_event_and_a_bot_s_ask_for_no_session_and_leave_none() {
     let table = Table::default();
     let server = table.serve().await;
     let sessions = environment(&server);
@@ -178,12 +179,16 @@ async fn a_synthetic_event_asks_for_no_session_and_leaves_none() {
         synthetic: true,
         ..event(session, 20)
     };
-    let meeting = meet(&sessions, &[synthetic("a"), synthetic("b")]).await;
+    let bot = |session: &str| SessionEvent {
+        bot: true,
+        ..event(session, 20)
+    };
+    let meeting = meet(&sessions, &[synthetic("a"), bot("b")]).await;
     assert_eq!(meeting.met, [Met::Outside, Met::Outside]);
     assert!(meeting.documents.is_empty());
     assert_eq!(table.calls(), (0, 0));
     // Beside a visitor's event of the same name it is not counted.
-    let batch = [synthetic("a"), event("a", 60)];
+    let batch = [bot("a"), event("a", 60)];
     let meeting = meet(&sessions, &batch).await;
     assert_eq!(durations(&meeting, &batch), [-1.0, 0.0]);
     assert_eq!(counted(&meeting), [(1, 1)]);

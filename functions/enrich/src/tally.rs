@@ -80,7 +80,10 @@ pub(crate) fn count_outcomes(
         finished += 1;
         others += u64::from(event.document.session.source == SOURCE_STREAM);
         match outcome {
-            ItemOutcome::Indexed => line.indexed.add(1_u64),
+            ItemOutcome::Indexed => {
+                line.indexed.add(1_u64);
+                line.bots.add(u64::from(event.document.session.bot));
+            }
             ItemOutcome::Duplicate => line.duplicates.add(1_u64),
             ItemOutcome::Rejected(rejection) => {
                 line.rejected.add(1_u64);

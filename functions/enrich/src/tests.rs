@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use freshet_deadletters::DeadLetterStore;
 use freshet_deadletters::object::{self, RejectedItem, UndecodableItem};
 use freshet_edge::records::{Batch, SequenceNumber};
-use freshet_enrichment::{Enricher, geo::Geo, user_agent::UserAgents};
+use freshet_enrichment::{Enricher, bots::Bots, geo::Geo, user_agent::UserAgents};
 use freshet_events::{Notice, Timestamp, wire};
 use freshet_search::{Auth, BulkLimits, DailyIndices, Indexer, Search};
 use freshet_telemetry::stages::Enrich;
@@ -21,7 +21,9 @@ use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 fn enricher() -> Enricher {
     let regexes = b"user_agent_parsers: []\nos_parsers: []\ndevice_parsers: []\n";
     Enricher::new(
-        UserAgents::from_yaml(regexes).unwrap(),
+        UserAgents::from_yaml(regexes)
+            .unwrap()
+            .with_bots(Bots::from_json(b"[]").unwrap()),
         Geo::open::<&str>(&[]).unwrap(),
     )
 }
@@ -300,16 +302,34 @@ async fn a_session_that_is_not_written_comes_again_unless_its_index_stays_as_it_
 }
 
 #[tokio::test]
-async fn a_synthetic_event_is_indexed_and_makes_no_session() {
+async fn events_that_no_visitor_made_are_indexed_and_make_no_session() {
+    let synthetic = |event: &str| event.replacen('{', r#"{"synthetic":true,"#, 1);
+    let bot = |event: &str| {
+        let agent = r#""metadata":{"user_agent":"Mozilla/5.0 HeadlessChrome/142","#;
+        event.replacen(r#""metadata":{"#, agent, 1)
+    };
+    let source = indexed_without_session(synthetic).await;
+    assert_eq!(
+        (source.get("bot"), &source["synthetic"]),
+        (None, &json!(true))
+    );
+    let source = indexed_without_session(bot).await;
+    assert_eq!(
+        source["bot"],
+        json!({"is_bot": true, "reason": "headless:HeadlessChrome"})
+    );
+}
+
+/// The document of an event that is changed so; fails if it is of a session.
+async fn indexed_without_session(change: impl Fn(&str) -> String) -> Value {
     let table = sessions::tests::Table::default();
     let dynamodb = table.serve().await;
     let environment = sessions::tests::environment(&dynamodb);
     let (server, handler) = servers_with(200, Some(environment)).await;
     let now_ms = freshet_edge::now().as_millis().unsigned_abs();
     let event = wire_event_at("probe-1", "s", now_ms.into());
-    let marked = event.replacen('{', r#"{"synthetic":true,"#, 1);
     let mut packer = wire::Packer::new();
-    packer.push(marked.as_bytes());
+    packer.push(change(&event).as_bytes());
     assert_eq!(handle(&handler, &[packer.finish()]).await, None);
     let requests = server.received_requests().await.unwrap();
     let bulk = requests
@@ -318,13 +338,11 @@ async fn a_synthetic_event_is_indexed_and_makes_no_session() {
         .unwrap();
     let body = std::str::from_utf8(&bulk.body).unwrap();
     let source: Value = serde_json::from_str(body.lines().nth(1).unwrap()).unwrap();
-    assert_eq!(
-        (&source["event_id"], &source["synthetic"]),
-        (&json!("probe-1"), &json!(true))
-    );
+    assert_eq!(source["event_id"], "probe-1");
     assert_eq!(source.get("session_duration"), None);
     assert_eq!(noted(&server).await, [] as [Value; 0]);
     assert_eq!(table.calls(), (0, 0));
+    source
 }
 
 /// The bodies of requests that wrote to daily indices, as lines.

@@ -6,16 +6,19 @@ use crate::query::TimeRange;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The field of an event that no visitor made.
-const SYNTHETIC: &str = "synthetic";
+/// What is true of an event that no visitor made, and what counting it is.
+const NO_VISITORS: [(&str, &str); 2] = [
+    ("synthetic", "it counts synthetic events"),
+    ("bot.is_bot", "it counts the events of bots"),
+];
 /// Dashboards' grid.
 const COLUMNS: u64 = 48;
 
 /// Everything that is wrong, each with the object's id: a panel whose query
 /// cannot be made, asks for a field that its index does not have, or for one of
 /// a type that the aggregation does not take; a pattern without a mapping; a
-/// Vega panel that would not draw; one that counts synthetic events, if its
-/// index has a field `synthetic`; a layout that overlaps or leaves the grid; a
+/// Vega panel that would not draw; one that counts events that no visitor
+/// made, if its index has the fields `synthetic` and `bot.is_bot`; a layout that overlaps or leaves the grid; a
 /// panel on no dashboard. `mappings` are by the title of the index pattern.
 #[must_use]
 pub fn check(objects: &SavedObjects, mappings: &BTreeMap<String, Mapping>) -> Vec<String> {
@@ -83,8 +86,10 @@ fn check_panel(
             pattern.time_field
         ));
     }
-    if mapping.type_of(SYNTHETIC).is_some() && !leaves_out_synthetic(&query.body) {
-        problems.push(format!("{id}: it counts synthetic events"));
+    for (field, counted) in NO_VISITORS {
+        if mapping.type_of(field).is_some() && !leaves_out(field, &query.body) {
+            problems.push(format!("{id}: {counted}"));
+        }
     }
     for Use { what, field } in uses {
         match mapping.type_of(field) {
@@ -99,30 +104,38 @@ fn check_panel(
     }
 }
 
-/// Whether no synthetic event is in what a search answers: its query leaves
-/// them out, or it answers aggregations alone and each of them does. (The
-/// number of hits is then no number that is drawn.)
-fn leaves_out_synthetic(body: &Value) -> bool {
-    if excludes_synthetic(&body["query"]) {
+/// Whether no event of which `field` is true is in what a search answers: its
+/// query leaves them out, or it answers aggregations alone and each of them
+/// does. (The number of hits is then no number that is drawn.)
+fn leaves_out(field: &str, body: &Value) -> bool {
+    if excludes(field, &body["query"]) {
         return true;
     }
-    let filtered = |agg: &Value| excludes_synthetic(&agg["filter"]);
+    let filtered = |agg: &Value| excludes(field, &agg["filter"]);
     let aggs = body["aggs"].as_object();
     body["size"] == 0 && aggs.is_some_and(|aggs| !aggs.is_empty() && aggs.values().all(filtered))
 }
 
 /// Whether a clause, or one of those that must hold beside others, is that
-/// `synthetic` is not true.
-fn excludes_synthetic(clause: &Value) -> bool {
+/// `field` is not true.
+fn excludes(field: &str, clause: &Value) -> bool {
     let clause = &clause["bool"];
     let filters = clause["filter"].as_array().into_iter().flatten();
-    is_synthetic(&clause["must_not"]) || filters.into_iter().any(excludes_synthetic)
+    one_or_many(&clause["must_not"]).any(|none| is_true(field, none))
+        || filters.into_iter().any(|part| excludes(field, part))
 }
 
-fn is_synthetic(clause: &Value) -> bool {
+/// A clause, or those of a list.
+fn one_or_many(clauses: &Value) -> impl Iterator<Item = &Value> {
+    let list = clauses.as_array();
+    let one = list.is_none().then_some(clauses);
+    one.into_iter().chain(list.into_iter().flatten())
+}
+
+fn is_true(field: &str, clause: &Value) -> bool {
     let only = clause["bool"]["should"].as_array();
     let only = only.filter(|should| should.len() == 1);
-    clause["match"][SYNTHETIC] == true || only.is_some_and(|should| is_synthetic(&should[0]))
+    clause["match"][field] == true || only.is_some_and(|should| is_true(field, &should[0]))
 }
 
 /// A field that a search asks for, and by which clause.

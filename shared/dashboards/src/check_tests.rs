@@ -184,8 +184,15 @@ fn a_broken_panel_is_found() {
     }
 }
 
+/// Of an event that no visitor made: what is true, and what is said of a panel
+/// that counts it.
+const NOBODY: [(&str, &str); 2] = [
+    ("synthetic", "it counts synthetic events"),
+    ("bot.is_bot", "it counts the events of bots"),
+];
+
 #[test]
-fn a_panel_that_counts_synthetic_events_is_found() {
+fn a_panel_that_counts_what_no_visitor_made_is_found() {
     let objects = ours();
     let of_events = objects.panels.values().filter(|panel| {
         let pattern = panel.pattern.as_deref();
@@ -193,35 +200,46 @@ fn a_panel_that_counts_synthetic_events_is_found() {
     });
     let ids: Vec<&str> = of_events.map(|panel| panel.id.as_str()).collect();
     assert!(ids.len() > 20, "{ids:?}");
-    for id in ids {
-        let said = after(|objects| {
-            let panel = objects.panels.get_mut(id).unwrap();
-            panel.query = panel.query.replace("not synthetic:true", "");
-            let own = panel.query.strip_suffix(" and ").unwrap_or(&panel.query);
-            panel.query = own.to_owned();
-            if let Some(spec) = &mut panel.spec {
-                let aggs = &mut spec["data"][0]["url"]["body"]["aggs"];
-                *aggs = aggs["visitors"]["aggs"].take();
-            }
-        });
-        assert_eq!(said, format!("{id}: it counts synthetic events"));
+    for (n, (field, counted)) in NOBODY.into_iter().enumerate() {
+        for id in &ids {
+            let said = after(|objects| {
+                let panel = objects.panels.get_mut(*id).unwrap();
+                let terms = panel.query.split(" and ");
+                let forgot = format!("not {field}:true");
+                let terms: Vec<&str> = terms.filter(|term| *term != forgot).collect();
+                panel.query = terms.join(" and ");
+                if let Some(spec) = &mut panel.spec {
+                    let visitors = &mut spec["data"][0]["url"]["body"]["aggs"]["visitors"];
+                    let nobody = &mut visitors["filter"]["bool"]["must_not"];
+                    nobody.as_array_mut().unwrap().remove(n);
+                }
+            });
+            assert_eq!(said, format!("{id}: {counted}"));
+        }
+        // What looks like leaving them out, and is not.
+        for query in [
+            format!("{field}:true"),
+            format!("not {field}:false"),
+            "not event_type:page_view".to_owned(),
+        ] {
+            let said = after(self::query("events", &query));
+            assert!(said.contains(counted), "{query}: {said}");
+        }
     }
-    // What looks like leaving them out, and is not.
-    for query in [
-        "synthetic:true",
-        "not synthetic:false",
-        "not event_type:page_view",
-    ] {
-        let said = after(self::query("events", query));
-        assert!(said.contains("counts synthetic events"), "{query}: {said}");
-    }
+    let both = NOBODY.map(|(_, counted)| format!("freshet-activity-map: {counted}"));
+    let both = both.join("; ");
     let said = after(|o| {
         let body = &mut spec(o)["data"][0]["url"]["body"];
         body["aggs"]["all"] = json!({"cardinality": {"field": "user_id"}});
     });
-    assert_eq!(said, "freshet-activity-map: it counts synthetic events");
+    assert_eq!(said, both);
+    let said = after(|o| {
+        let aggs = &mut spec(o)["data"][0]["url"]["body"]["aggs"];
+        *aggs = aggs["visitors"]["aggs"].take();
+    });
+    assert_eq!(said, both);
     let said = after(|o| spec(o)["data"][0]["url"]["body"]["size"] = 10.into());
-    assert_eq!(said, "freshet-activity-map: it counts synthetic events");
+    assert_eq!(said, both);
 }
 
 #[test]

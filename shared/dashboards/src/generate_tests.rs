@@ -134,8 +134,11 @@ fn what_a_panel_leaves_out_comes_from_its_type() {
 fn a_patterns_query_narrows_each_of_its_panels() {
     let objects = SavedObjects::parse(SAVED_OBJECTS).unwrap();
     for (panel, query) in [
-        ("events", "not synthetic:true"),
-        ("top-pages", "event_type:page_view and not synthetic:true"),
+        ("events", "not synthetic:true and not bot.is_bot:true"),
+        (
+            "top-pages",
+            "event_type:page_view and not synthetic:true and not bot.is_bot:true",
+        ),
         ("rejections", ""),
         ("truncated-sessions", "truncated:true"),
     ] {

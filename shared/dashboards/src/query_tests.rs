@@ -14,9 +14,11 @@ fn of(name: &str) -> Query {
     ours().query(&format!("freshet-{name}"), RANGE).unwrap()
 }
 
-/// `not synthetic:true`, as every panel of events says.
-fn visitors() -> Value {
-    json!({"bool": {"must_not": {"bool": {"should": [{"match": {"synthetic": true}}], "minimum_should_match": 1}}}})
+/// `not synthetic:true`, `not bot.is_bot:true`, as every panel of events says.
+fn nobody() -> [Value; 2] {
+    ["synthetic", "bot.is_bot"].map(|field| {
+        json!({"bool": {"must_not": {"bool": {"should": [{"match": {field: true}}], "minimum_should_match": 1}}}})
+    })
 }
 
 fn range(field: &str) -> Value {
@@ -30,7 +32,7 @@ fn a_line_split_by_type_nests_terms_in_minutes() {
     let expected = json!({
         "size": 0,
         "track_total_hits": true,
-        "query": {"bool": {"filter": [visitors(), range("@timestamp")]}},
+        "query": {"bool": {"filter": [{"bool": {"filter": nobody()}}, range("@timestamp")]}},
         "aggs": {"2": {
             "date_histogram": {"field": "@timestamp", "fixed_interval": "1m", "min_doc_count": 1},
             "aggs": {"3": {"terms": {"field": "event_type", "size": 6, "order": {"_count": "desc"}}}},
@@ -43,10 +45,11 @@ fn a_line_split_by_type_nests_terms_in_minutes() {
 fn a_count_with_a_filter_is_all_query() {
     let body = of("conversions").body;
     assert!(body.get("aggs").is_none());
+    let [synthetic, bot] = nobody();
     let conversion = json!({"bool": {"should": [{"match": {"is_conversion": true}}], "minimum_should_match": 1}});
     assert_eq!(
         body["query"]["bool"]["filter"],
-        json!([{"bool": {"filter": [conversion, visitors()]}}, range("@timestamp")])
+        json!([{"bool": {"filter": [conversion, synthetic, bot]}}, range("@timestamp")])
     );
 }
 
@@ -113,7 +116,7 @@ fn a_vega_search_gets_its_context() {
     let visitors = &body["aggs"]["visitors"];
     assert_eq!(
         visitors["filter"],
-        json!({"bool": {"must_not": {"match": {"synthetic": true}}}})
+        json!({"bool": {"must_not": [{"match": {"synthetic": true}}, {"match": {"bot.is_bot": true}}]}})
     );
     assert_eq!(visitors["aggs"]["cells"]["geohash_grid"]["precision"], 3);
     assert_eq!(

@@ -4,6 +4,7 @@
 //! cargo run --profile bench-local -p freshet-enrichment --example lookups -- "$(infra/lookups/install.sh)"
 //! ```
 
+use freshet_enrichment::bots::Bots;
 use freshet_enrichment::geo::Geo;
 use freshet_enrichment::page_url;
 use freshet_enrichment::user_agent::UserAgents;
@@ -28,6 +29,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let user_agents = timed("user agents: compile", || UserAgents::from_yaml(&yaml))?;
     println!(
         "user agents: private memory       {:>9} KB",
+        private_kb().saturating_sub(before)
+    );
+    let before = private_kb();
+    let json = std::fs::read(folder.join("crawler-user-agents.json"))?;
+    let bots = timed("bots: compile", || Bots::from_json(&json))?;
+    println!(
+        "bots: private memory              {:>9} KB",
         private_kb().saturating_sub(before)
     );
     let geo = timed("places: map both files", || {
@@ -56,6 +64,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         black_box(user_agents.parse(&strangers[n]))
             .version
             .is_some()
+    });
+    per_lookup("is it a bot, new", strangers.len(), |n| {
+        black_box(bots.judge(&strangers[n])).is_none()
     });
     per_lookup("place, remembered", 2_000_000, |_| {
         black_box(geo.lookup(black_box(IpAddr::V4(Ipv4Addr::new(193, 0, 6, 139))))).is_some()

@@ -101,6 +101,13 @@ impl Enricher {
         let calendar = event.timestamp().calendar();
         let date = calendar.date.to_string();
         let is_conversion = event.event_type() == PURCHASE;
+        let user_agent_parsed = metadata
+            .user_agent
+            .as_deref()
+            .map(|text| self.user_agents.parse(text));
+        let bot = user_agent_parsed
+            .as_ref()
+            .and_then(|parsed| parsed.bot.clone());
         let source = Source {
             timestamp: event.timestamp(),
             date: &date,
@@ -116,10 +123,11 @@ impl Enricher {
             url_path: url.as_ref().map(|url| url.path.as_ref()),
             query_params: url.as_ref().and_then(|url| url.query.as_deref()),
             fragment: url.as_ref().and_then(|url| url.fragment.as_deref()),
-            user_agent_parsed: metadata
-                .user_agent
-                .as_deref()
-                .map(|text| self.user_agents.parse(text)),
+            user_agent_parsed,
+            bot: bot.as_deref().map(|reason| Bot {
+                is_bot: true,
+                reason,
+            }),
             geoip: self.place(event, metadata.ip_address.as_deref()),
             is_conversion: is_conversion.then_some(true),
             revenue: is_conversion.then(|| metadata.amount()),
@@ -153,6 +161,7 @@ impl Enricher {
             referrer: metadata.text(REFERRER).map(Cow::into_owned),
             revenue: is_conversion.then(|| metadata.amount()),
             synthetic: event.is_synthetic(),
+            bot: bot.is_some(),
         };
         Ok(Document {
             id,
@@ -193,6 +202,13 @@ enum Whereabouts<'a> {
     Known(&'a RawValue),
 }
 
+/// Written of bots alone: who is none has no such field.
+#[derive(Serialize)]
+struct Bot<'a> {
+    is_bot: bool,
+    reason: &'a str,
+}
+
 /// The document's fields, in the order they are written.
 #[derive(Serialize)]
 struct Source<'a> {
@@ -219,6 +235,8 @@ struct Source<'a> {
     fragment: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_agent_parsed: Option<Arc<ParsedUserAgent>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bot: Option<Bot<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     geoip: Option<Whereabouts<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]

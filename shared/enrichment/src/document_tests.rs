@@ -1,4 +1,5 @@
 use super::*;
+use crate::bots::Bots;
 use freshet_events::{Limits, RawEvent, Stamp};
 use serde_json::{Value, json};
 
@@ -12,8 +13,11 @@ device_parsers: []
 ";
 
 fn enricher() -> Enricher {
+    let bots = Bots::from_json(br#"[{"pattern":"Googlebot\\/"}]"#).unwrap();
     Enricher::new(
-        UserAgents::from_yaml(REGEXES.as_bytes()).unwrap(),
+        UserAgents::from_yaml(REGEXES.as_bytes())
+            .unwrap()
+            .with_bots(bots),
         Geo::open::<&str>(&[]).unwrap(),
     )
 }
@@ -120,6 +124,41 @@ fn a_synthetic_event_is_marked_and_has_no_session() {
         .enrich(&event(&marked), at("2026-11-23T18:00:03Z"))
         .unwrap();
     assert!(enriched.session.synthetic);
+}
+
+#[test]
+fn a_bot_s_event_says_why_and_has_no_session() {
+    let json = |user_agent: &str| {
+        let metadata = json!({"amount": 5, "user_agent": user_agent});
+        with_metadata("purchase", &metadata.to_string())
+    };
+    let googlebot = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
+    for (user_agent, bot) in [
+        ("Mozilla/5.0 Firefox/145.0", Value::Null),
+        ("curl/8.5.0", Value::Null),
+        (
+            googlebot,
+            json!({"is_bot": true, "reason": "crawler:Googlebot"}),
+        ),
+        (
+            "Mozilla/5.0 HeadlessChrome/142.0.0.0",
+            json!({"is_bot": true, "reason": "headless:HeadlessChrome"}),
+        ),
+    ] {
+        let json = json(user_agent);
+        let source = document(&json);
+        assert_eq!(source.get("bot").unwrap_or(&Value::Null), &bot);
+        // It is a document like any other.
+        assert_eq!(source["revenue"], 5.0);
+        assert_eq!(source["metadata"]["user_agent"], user_agent);
+        let enriched = enricher().enrich(&event(&json), at("2026-11-23T18:00:03Z"));
+        assert_eq!(enriched.unwrap().session.bot, !bot.is_null());
+    }
+    // Nobody is one without a user agent, or with one that is no text.
+    for metadata in ["{}", r#"{"user_agent":["Googlebot/2.1"]}"#] {
+        let source = document(&with_metadata("page_view", metadata));
+        assert_eq!(source.get("bot"), None);
+    }
 }
 
 #[test]
@@ -242,6 +281,7 @@ fn it_tells_its_session_what_happened() {
         referrer: Some("https://search.example/".to_owned()),
         revenue: None,
         synthetic: false,
+        bot: false,
     };
     assert_eq!(view, expected);
     let purchase = of("purchase", r#"{"amount":"19.50","referrer":7}"#);

@@ -121,7 +121,7 @@ pub fn restore(document: &str) -> Result<Vec<u8>, RestoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Enricher, geo::Geo, user_agent::UserAgents};
+    use crate::{Enricher, bots::Bots, geo::Geo, user_agent::UserAgents};
     use freshet_events::Event;
     use proptest::prelude::*;
     use serde_json::{Value, json};
@@ -129,7 +129,9 @@ mod tests {
     fn enrich(wire: &[u8]) -> Value {
         let regexes = b"user_agent_parsers: []\nos_parsers: []\ndevice_parsers: []\n";
         let enricher = Enricher::new(
-            UserAgents::from_yaml(regexes).unwrap(),
+            UserAgents::from_yaml(regexes)
+                .unwrap()
+                .with_bots(Bots::from_json(b"[]").unwrap()),
             Geo::open::<&str>(&[]).unwrap(),
         );
         let event = Event::from_wire(std::str::from_utf8(wire).unwrap()).unwrap();
@@ -141,7 +143,7 @@ mod tests {
         #[test]
         fn restoring_and_enriching_again_gives_the_same_document(
             user in ".{1,20}", url_tail in "[a-z?&=#é ]{0,20}", other in ".{0,20}",
-            sent in any::<bool>(), place in any::<bool>(), synthetic in any::<bool>(),
+            sent in any::<bool>(), place in any::<bool>(), synthetic in any::<bool>(), bot in any::<bool>(),
             page in any::<bool>(), session in any::<bool>(), met in any::<bool>(),
         ) {
             let mut wire = json!({
@@ -151,11 +153,13 @@ mod tests {
             });
             if !page { wire.as_object_mut().unwrap().remove("page_url"); }
             if !session { wire.as_object_mut().unwrap().remove("session_id"); }
+            if bot { wire["metadata"]["user_agent"] = json!("HeadlessChrome/142"); }
             if sent { wire["sent_at"] = json!(1_500); }
             if synthetic { wire["synthetic"] = json!(true); }
             if place { wire["geoip"] = json!({"country_name": "Peru"}); }
             let first = enrich(&serde_json::to_vec(&wire).unwrap());
             prop_assert_eq!(first.get("synthetic"), synthetic.then_some(&json!(true)));
+            prop_assert_eq!(first.get("bot").is_some(), bot);
             prop_assert!(first["session_id"].is_string());
             prop_assert_eq!(first.get("session_derived").is_some(), !session);
             prop_assert_eq!((first.get("page_url").is_some(), first.get("url_path").is_some()), (page, page));

@@ -1,5 +1,7 @@
-//! Which browser, system and device a user agent names.
+//! Which browser, system and device a user agent names, and whether it is a
+//! bot's.
 
+use crate::bots::{Bots, Reason};
 use quick_cache::sync::Cache;
 use serde::Serialize;
 use std::sync::Arc;
@@ -41,12 +43,16 @@ pub struct ParsedUserAgent {
     pub os: Box<str>,
     /// Device family: `iPhone`, `Mac`; `Other` if unknown.
     pub device: Box<str>,
+    /// Why it is no visitor's, if it is not.
+    #[serde(skip)]
+    pub bot: Option<Reason>,
 }
 
 /// uap-core's regexes, compiled, with a bounded cache in front. Shared by all
 /// threads.
 pub struct UserAgents {
     extractor: Extractor<'static>,
+    bots: Option<Bots>,
     cache: Cache<Box<str>, Arc<ParsedUserAgent>>,
 }
 
@@ -61,8 +67,16 @@ impl UserAgents {
             .map_err(|error| UserAgentError::Yaml(Box::new(error)))?;
         Ok(Self {
             extractor: Extractor::try_from(regexes).map_err(UserAgentError::Regex)?,
+            bots: None,
             cache: Cache::new(CACHED),
         })
+    }
+
+    /// The same, and it knows bots; without, nobody is one.
+    #[must_use]
+    pub fn with_bots(mut self, bots: Bots) -> Self {
+        self.bots = Some(bots);
+        self
     }
 
     /// What this user agent names. Only its first [`MAX_USER_AGENT_BYTES`] are
@@ -92,6 +106,7 @@ impl UserAgents {
             version,
             os: os.map_or(OTHER.into(), |os| os.os.into()),
             device: device.map_or(OTHER.into(), |device| device.device.into()),
+            bot: self.bots.as_ref().and_then(|bots| bots.judge(text)),
         }
     }
 }

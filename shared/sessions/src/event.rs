@@ -79,6 +79,8 @@ pub struct SessionEvent {
     pub revenue: Option<f64>,
     /// Whether no visitor made it: it belongs to no session.
     pub synthetic: bool,
+    /// Whether a crawler or a headless browser sent it: no more than that.
+    pub bot: bool,
 }
 
 impl fmt::Debug for SessionEvent {

@@ -78,6 +78,7 @@ impl SessionPolicy {
     pub fn covers(&self, event: &SessionEvent, now: Timestamp) -> bool {
         let at = event.at;
         !event.synthetic
+            && !event.bot
             && at >= self.horizon(now)
             && at <= now.saturating_add_millis(MAX_FUTURE_MS)
     }

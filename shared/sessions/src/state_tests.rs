@@ -32,6 +32,7 @@ fn event(mark: u64, minutes: i64) -> SessionEvent {
             .then(|| format!("https://from.example/{mark}")),
         revenue: mark.is_multiple_of(5).then_some(0.1 * (mark + 1) as f64),
         synthetic: false,
+        bot: false,
     }
 }
 
@@ -190,19 +191,25 @@ fn no_session_id_names_a_derived_session() {
 }
 
 #[test]
-fn a_synthetic_event_is_of_no_session() {
-    let mut state = SessionState::default();
+fn what_no_visitor_made_is_of_no_session() {
     let synthetic = SessionEvent {
         synthetic: true,
         ..event(1, 0)
     };
-    assert!(!merge(&mut state, std::slice::from_ref(&synthetic)));
-    assert!(state.is_empty());
-    // Nor does it change one that is there.
-    merge(&mut state, &[event(2, 5)]);
-    let before = state.clone();
-    assert!(!merge(&mut state, &[synthetic]));
-    assert_eq!(state, before);
+    let bot = SessionEvent {
+        bot: true,
+        ..event(1, 0)
+    };
+    for foreign in [synthetic, bot] {
+        let mut state = SessionState::default();
+        assert!(!merge(&mut state, std::slice::from_ref(&foreign)));
+        assert!(state.is_empty());
+        // Nor does it change one that is there.
+        merge(&mut state, &[event(2, 5)]);
+        let before = state.clone();
+        assert!(!merge(&mut state, &[foreign]));
+        assert_eq!(state, before);
+    }
 }
 
 #[test]

@@ -28,6 +28,7 @@ fn state(mark: u64) -> SessionState {
         referrer: None,
         revenue: None,
         synthetic: false,
+        bot: false,
     };
     let mut state = SessionState::default();
     state.merge(&key(0), [&event], &SessionPolicy::DEFAULT, at);

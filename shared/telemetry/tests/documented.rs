@@ -68,6 +68,7 @@ fn filled_enrich() -> Enrich {
     Enrich {
         received: count(),
         indexed: count(),
+        bots: count(),
         duplicates: count(),
         rejected: count(),
         rejected_by: word(),

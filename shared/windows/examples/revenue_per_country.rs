@@ -96,6 +96,7 @@ fn purchase(id: u64, at: freshet_events::Timestamp, details: &Known) -> Observat
         id: EventHash(id.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
         event_id: "",
         synthetic: false,
+        bot: false,
         user: UserHash(id.wrapping_mul(0xc2b2_ae3d_27d4_eb4f)),
         session: SessionHash(id.wrapping_mul(0x1656_67b1_9e37_79f9)),
         at,

@@ -13,7 +13,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// What became of the events that an [`Accumulator`] saw.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Handed to the aggregators: synthetic ones to those who take them.
+    /// Handed to the aggregators: those of monitors and bots to those who take
+    /// them.
     pub counted: u64,
     /// Not counted: too long after their pane.
     pub late_dropped: u64,
@@ -82,7 +83,9 @@ impl<'r> Accumulator<'r> {
         let registry = self.registry;
         let mut contribution = std::mem::take(&mut self.contribution);
         for (place, aggregator) in registry.iter().enumerate() {
-            if event.synthetic && !aggregator.takes_synthetic() {
+            let foreign = event.synthetic && !aggregator.takes_synthetic()
+                || event.bot && !aggregator.takes_bots();
+            if foreign {
                 continue;
             }
             contribution.clear();

@@ -35,6 +35,7 @@ fn event(n: u64, pane: i64, amount: &f64) -> Observation<'_> {
         id: EventHash(hash(n, 1)),
         event_id: "probe-1",
         synthetic: false,
+        bot: false,
         user: UserHash(hash(n, 2)),
         session: SessionHash(hash(n / 4, 3)),
         at: at(pane),
@@ -193,14 +194,21 @@ fn synthetic(n: u64, amount: &f64) -> Observation<'_> {
     }
 }
 
+/// Event `n`, of a crawler.
+fn of_a_bot(n: u64, amount: &f64) -> Observation<'_> {
+    Observation {
+        bot: true,
+        ..event(n, PANE, amount)
+    }
+}
+
 #[test]
-fn synthetic_events_are_shown_to_those_who_ask_for_them_alone() {
-    let all = Registry::new(
-        Registry::builtin()
-            .iter()
-            .cloned()
-            .chain([sums("sums"), Arc::new(TakesAll) as Arc<dyn Aggregator>]),
-    );
+fn synthetic_events_and_bots_are_shown_to_those_who_ask_for_them_alone() {
+    let all = Registry::new(Registry::builtin().iter().cloned().chain([
+        sums("sums"),
+        Arc::new(Takes { bots: true }) as Arc<dyn Aggregator>,
+        Arc::new(Takes { bots: false }),
+    ]));
     let (mut visitors, _) = count(&all, 0..100);
     let names: Vec<&str> = visitors
         .tables
@@ -209,36 +217,56 @@ fn synthetic_events_are_shown_to_those_who_ask_for_them_alone() {
         .collect();
     assert_eq!(
         names,
-        ["page_view", "conversion_funnel", "sums", "takes_all"],
+        [
+            "page_view",
+            "conversion_funnel",
+            "sums",
+            "takes_all",
+            "takes_synthetic"
+        ],
         "probe takes no room without synthetic events"
     );
     let mut accumulator = Accumulator::new(&all, Windowing::default());
     for n in 0..100 {
         accumulator.count(&event(n, PANE, &1.0), at(PANE));
         accumulator.count(&synthetic(1_000 + n, &1.0), at(PANE));
+        accumulator.count(&of_a_bot(2_000 + n, &1.0), at(PANE));
     }
     let (mut both, tally) = accumulator.finish();
-    assert_eq!((tally.counted, tally.failures.len()), (200, 0));
+    assert_eq!((tally.counted, tally.failures.len()), (300, 0));
     for name in ["page_view", "conversion_funnel", "sums"] {
         assert!(
             bytes_of(&mut both, name) == bytes_of(&mut visitors, name),
             "{name}"
         );
     }
-    for name in ["probe", "takes_all"] {
-        assert!(
-            bytes_of(&mut both, name) != bytes_of(&mut visitors, name),
-            "{name}"
-        );
+    for (name, events) in [("probe", 100), ("takes_synthetic", 200), ("takes_all", 300)] {
+        let tables = both.tables.extract_if(.., |(of, _, _)| of == name);
+        let tables: Vec<Table> = tables.map(|(_, _, table)| table).collect();
+        let mut summary = crate::Summary::default();
+        summary.unite(&tables, 10_000_000);
+        let window = Windowing::default().window(crate::Slot(PANE));
+        let totals = Totals::of(&[&summary], window);
+        assert_eq!(totals.events("all"), events, "{name}");
     }
 }
 
-/// Counts every event, whoever made it.
-struct TakesAll;
+/// Counts every event, whoever made it; bots' if it takes them.
+struct Takes {
+    bots: bool,
+}
 
-impl Aggregator for TakesAll {
+impl Aggregator for Takes {
     fn name(&self) -> &'static str {
-        "takes_all"
+        if self.bots {
+            "takes_all"
+        } else {
+            "takes_synthetic"
+        }
+    }
+
+    fn takes_bots(&self) -> bool {
+        self.bots
     }
 
     fn description(&self) -> &'static str {

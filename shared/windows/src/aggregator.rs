@@ -51,6 +51,12 @@ pub trait Aggregator: Send + Sync {
         false
     }
 
+    /// Whether it is shown the events of bots too, which are left out likewise.
+    /// A synthetic event of a bot is shown to those who ask for both.
+    fn takes_bots(&self) -> bool {
+        false
+    }
+
     /// Adds what this event counts for; nothing, if it does not. The same
     /// event always adds the same.
     ///

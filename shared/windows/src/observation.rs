@@ -33,6 +33,8 @@ pub struct Observation<'a> {
     pub event_id: &'a str,
     /// Whether a monitor or a load test made it, and no visitor.
     pub synthetic: bool,
+    /// Whether its user agent is a crawler's or a headless browser's.
+    pub bot: bool,
     /// Whose it is.
     pub user: UserHash,
     /// In which session.

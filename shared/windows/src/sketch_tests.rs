@@ -95,6 +95,7 @@ fn observe(n: u64, path: String, event_type: &'static str, visit: Visit) -> Obse
         id: EventHash(hash(n, 1)),
         event_id: "",
         synthetic: false,
+        bot: false,
         user: UserHash(hash(visit.user, 2)),
         session: SessionHash(hash(Visit::session(n, visit.user), 3)),
         at: Timestamp::from_millis(0).unwrap(),

@@ -89,7 +89,7 @@ fn event() -> impl Strategy<Value = (Event, Vec<Arrival>)> {
     let amount = option::of(-500_i64..100_000);
     // Sessions are not tied to users: one may have several users, and a user's several shards.
     (
-        prop::bool::weighted(0.15),
+        (prop::bool::weighted(0.15), prop::bool::weighted(0.1)),
         0_usize..12,
         0_usize..15,
         0..SPAN_MS,
@@ -100,11 +100,22 @@ fn event() -> impl Strategy<Value = (Event, Vec<Arrival>)> {
         amount,
     )
         .prop_map(
-            |(synthetic, user, session, at, event_type, path, browser, country, amount_cents)| {
+            |(
+                (synthetic, bot),
+                user,
+                session,
+                at,
+                event_type,
+                path,
+                browser,
+                country,
+                amount_cents,
+            )| {
                 Event {
                     // Its place is known later.
                     event_id: String::new(),
                     synthetic,
+                    bot,
                     user,
                     session,
                     at_ms: BASE_MS + at,

@@ -110,6 +110,7 @@ impl Counting {
         let environment = [
             ("AGGREGATION_TABLE", name.to_owned()),
             ("UA_REGEXES_PATH", lookup("regexes.yaml")),
+            ("CRAWLERS_PATH", lookup("crawler-user-agents.json")),
             ("AWS_ENDPOINT_URL", proxy.url.clone()),
             ("AWS_ACCESS_KEY_ID", "test".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),

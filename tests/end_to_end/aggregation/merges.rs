@@ -43,6 +43,7 @@ fn piece(number: u64, at: Timestamp) -> Piece {
         id: EventHash(hash),
         event_id: "",
         synthetic: false,
+        bot: false,
         user: UserHash(hash),
         session: SessionHash(hash),
         at,

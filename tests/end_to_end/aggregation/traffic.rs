@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 const USERS: u64 = 20_000;
 /// As many are synthetic as a result lists, or fewer.
 const SYNTHETIC_EVERY: u64 = 2_000;
+/// Never one that is synthetic.
+const BOT_EVERY: u64 = 40;
+const BOT: &str = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
 /// User agents, and the families that uap-core finds in them.
 const BROWSERS: [(&str, &str); 3] = [
     (
@@ -75,6 +78,7 @@ pub(super) fn of_a_shop(count: usize, start_ms: i64) -> Traffic {
         events.push(Event {
             event_id: event_id(events.len()),
             synthetic: n % SYNTHETIC_EVERY == 1,
+            bot: n % BOT_EVERY == 7,
             user: user as usize,
             session: session as usize,
             at_ms: start_ms - ago_ms + skew_ms - late_ms,
@@ -109,6 +113,8 @@ pub(super) fn json(traffic: &Traffic, number: usize) -> Value {
     let agent = BROWSERS
         .iter()
         .find(|(name, _)| Some(*name) == event.browser);
+    let agent = agent.map(|(_, agent)| *agent);
+    let agent = if event.bot { Some(BOT) } else { agent };
     json!({
         "event_id": event.event_id,
         "synthetic": event.synthetic,
@@ -117,6 +123,6 @@ pub(super) fn json(traffic: &Traffic, number: usize) -> Value {
         "event_type": event.event_type,
         "page_url": format!("https://shop.example{}?n={number}", event.path.as_deref().unwrap_or_default()),
         "timestamp": event.at_ms,
-        "metadata": agent.map_or(json!({}), |(_, agent)| json!({"user_agent": agent})),
+        "metadata": agent.map_or(json!({}), |agent| json!({"user_agent": agent})),
     })
 }

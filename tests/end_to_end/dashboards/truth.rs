@@ -89,21 +89,44 @@ pub(super) fn iso(ms: i64) -> String {
         .to_string()
 }
 
-/// Events that no visitor made, among these: of users, sessions, sums and
-/// versions that would be seen in any number they were part of.
-pub(super) fn synthetic(events: &[Known]) -> Vec<Value> {
+/// Two bots, and why each is one.
+const BOTS: [(&str, &str); 2] = [
+    (
+        "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+        "crawler:Googlebot",
+    ),
+    (
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/142.0.0.0 Safari/537.36",
+        "headless:HeadlessChrome",
+    ),
+];
+
+/// How many of so many events of nobody have this reason to be a bot's.
+pub(super) fn bots_of(nobody: usize) -> Vec<(&'static str, usize)> {
+    let of = |bot: usize| (0..nobody).filter(|n| n % 3 == bot + 1).count();
+    let reasons = BOTS.iter().enumerate();
+    reasons.map(|(n, (_, reason))| (*reason, of(n))).collect()
+}
+
+/// Events that no visitor made, a third of them synthetic and the others of
+/// bots: of users, sessions, sums and versions that would be seen in any
+/// number they were part of.
+pub(super) fn nobody(events: &[Known]) -> Vec<Value> {
     let some = events.iter().step_by(20).enumerate();
     some.map(|(n, event)| {
         let mut json = event.json.clone();
         json["event_id"] = format!("probe-{n:06}").into();
         json["user_id"] = format!("robot-{n}").into();
-        json["session_id"] = format!("robot-{}", n / 3).into();
-        json["event_type"] = ["page_view", "purchase", "robots_own"][n % 3].into();
+        json["session_id"] = format!("robot-{}", n / 9).into();
+        json["event_type"] = ["page_view", "purchase", "robots_own"][n / 3 % 3].into();
         json["page_url"] = "https://shop.example.com/product/robots-only".into();
         json["schema_version"] = 99.into();
         json["metadata"]["amount"] = 1_000_000.into();
         json["metadata"]["experiment"] = "robots".into();
-        json["synthetic"] = true.into();
+        match BOTS.get((n % 3).wrapping_sub(1)) {
+            None => json["synthetic"] = true.into(),
+            Some((agent, _)) => json["metadata"]["user_agent"] = (*agent).into(),
+        }
         json
     })
     .collect()

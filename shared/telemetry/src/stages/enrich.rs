@@ -14,6 +14,8 @@ pub struct Enrich {
     pub received: Count,
     /// Newly in the index.
     pub indexed: Count,
+    /// Of those, events of bots.
+    pub bots: Count,
     /// There already.
     pub duplicates: Count,
     /// Refused by the index.

@@ -34,6 +34,11 @@ impl Aggregator for Probe {
         true
     }
 
+    // A monitor may drive a headless browser.
+    fn takes_bots(&self) -> bool {
+        true
+    }
+
     fn count(&self, event: &Observation<'_>, to: &mut Contribution) -> Result<(), AggregatorError> {
         if event.synthetic {
             to.event(ALL, "");

@@ -12,6 +12,7 @@ pub(crate) struct Event {
     /// [`event_id`] of its place.
     pub(crate) event_id: String,
     pub(crate) synthetic: bool,
+    pub(crate) bot: bool,
     pub(crate) user: usize,
     pub(crate) session: usize,
     pub(crate) at_ms: i64,
@@ -90,6 +91,7 @@ pub(crate) fn expected(traffic: &Traffic, rules: Rules, slot: i64) -> Expected {
         .map(|event| &traffic.events[event])
         .filter(|event| (start_s * 1000..end_s * 1000).contains(&event.at_ms))
         .partition(|event| event.synthetic);
+    let events: Vec<&Event> = events.into_iter().filter(|event| !event.bot).collect();
     let (page_view, top_pages_in_order) = page_view(&events, start_s, end_s);
     Expected {
         results: [

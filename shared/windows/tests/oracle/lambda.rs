@@ -69,6 +69,7 @@ fn observe(event: &Event, identity: usize) -> Observation<'_> {
         id: event_hash(identity),
         event_id: &event.event_id,
         synthetic: event.synthetic,
+        bot: event.bot,
         user: user_hash(event.user),
         session: SessionHash(xxh3_64(format!("session-{}", event.session).as_bytes())),
         at: moment(event.at_ms),
