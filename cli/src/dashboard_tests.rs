@@ -18,7 +18,9 @@ async fn page_between(opensearch_url: &str, query_url: &str) -> Shop {
         query_url,
     )
     .unwrap();
-    Shop::start(&checkout, 0, "", "", routes).await.unwrap()
+    Shop::start(&checkout, &checkout, 0, "", "", routes)
+        .await
+        .unwrap()
 }
 
 async fn get_json(shop: &Shop, path: &str) -> (u16, Value) {

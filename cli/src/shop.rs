@@ -1,6 +1,7 @@
 //! Serves the demo shop: static pages, the browser client, and where to post;
 //! and beside it what else has a page.
 
+use crate::paths::short_hash;
 use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -10,6 +11,21 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+
+/// Pages that run the same walk with somebody else's SDK, whose steps all have
+/// paths of their own: page, the SDK's script, where its package has that.
+const SDKS: [(&str, &str, &str); 2] = [
+    (
+        "segment",
+        "/sdk/segment.js",
+        "@segment/analytics-next/dist/umd/index.js",
+    ),
+    (
+        "rudderstack",
+        "/sdk/rudderstack.js",
+        "@rudderstack/analytics-js/dist/npm/modern/bundled/umd/index.js",
+    ),
+];
 
 /// A listening shop; dropping it closes it.
 pub struct Shop {
@@ -27,17 +43,20 @@ impl Drop for Shop {
 struct Files {
     pages: PathBuf,
     client: PathBuf,
+    /// Where `tests/sdks/install.sh` puts the SDKs; it may not have.
+    packages: PathBuf,
     config: String,
 }
 
 impl Shop {
-    /// Opens the shop of this checkout, its events going to `api_url`. `beside`
-    /// has paths of its own, which go first.
+    /// Opens the shop of this checkout, its events going to `api_url`; the SDKs
+    /// are looked for in the cache. `beside` has paths of its own, which go first.
     ///
     /// # Errors
-    /// If the port is taken.
+    /// If the port is taken, or the checkout has no lock file for the SDKs.
     pub async fn start(
         checkout: &Path,
+        cache: &Path,
         port: u16,
         api_url: &str,
         search_url: &str,
@@ -45,7 +64,11 @@ impl Shop {
     ) -> Result<Self> {
         let config =
             serde_json::json!({"endpoint": api_url, "writeKey": "", "search_url": search_url});
+        let lock = checkout.join("tests/sdks/package-lock.json");
+        let lock = std::fs::read(&lock).with_context(|| lock.display().to_string())?;
+        let sdks = format!("sdks-{}/node_modules", short_hash(&lock));
         let files = Files {
+            packages: cache.join(sdks),
             pages: checkout.join("demo/shop"),
             client: checkout.join("clients/browser/freshet.js"),
             config: format!("window.FRESHET = {config};\n"),
@@ -72,8 +95,11 @@ async fn serve(State(files): State<Arc<Files>>, request: Request) -> Response {
         )
             .into_response();
     }
+    let sdk = SDKS.iter().find(|(_, script, _)| *script == path);
     let Some(file) = (if path == "/freshet.js" {
         Some(files.client.clone())
+    } else if let Some((_, _, script)) = sdk {
+        Some(files.packages.join(script))
     } else {
         page(&files.pages, path)
     }) else {
@@ -91,8 +117,8 @@ async fn serve(State(files): State<Arc<Files>>, request: Request) -> Response {
     }
 }
 
-/// The file of a path: `/` is `index.html`, `/cart` is `cart.html`, and one
-/// page shows every product. Nothing outside the folder.
+/// The file of a path: `/` is `index.html`, `/cart` is `cart.html`, one page
+/// shows every product, and one all steps with an SDK. Nothing outside the folder.
 fn page(pages: &Path, path: &str) -> Option<PathBuf> {
     let relative = Path::new(path.trim_start_matches('/'));
     if !relative
@@ -103,6 +129,10 @@ fn page(pages: &Path, path: &str) -> Option<PathBuf> {
     }
     if path.starts_with("/product/") {
         return Some(pages.join("product.html"));
+    }
+    let first = path.trim_start_matches('/').split('/').next();
+    if let Some((sdk, _, _)) = SDKS.iter().find(|(sdk, _, _)| Some(*sdk) == first) {
+        return Some(pages.join(format!("{sdk}.html")));
     }
     let file = if path.ends_with('/') {
         pages.join(relative).join("index.html")
@@ -137,6 +167,14 @@ mod tests {
         assert_eq!(at("/").as_deref(), Some("/shop/index.html"));
         assert_eq!(at("/cart").as_deref(), Some("/shop/cart.html"));
         assert_eq!(at("/product/mug").as_deref(), Some("/shop/product.html"));
+        for step in ["/segment", "/segment/", "/segment/product/mug"] {
+            assert_eq!(at(step).as_deref(), Some("/shop/segment.html"));
+        }
+        assert_eq!(
+            at("/rudderstack/cart").as_deref(),
+            Some("/shop/rudderstack.html")
+        );
+        assert_eq!(at("/segment/../../Cargo.toml"), None);
         assert_eq!(at("/shop.css").as_deref(), Some("/shop/shop.css"));
         assert_eq!(at("/../Cargo.toml"), None);
     }

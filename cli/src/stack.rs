@@ -220,6 +220,7 @@ impl Stack {
         let page = dashboard::routes(paths.checkout(), charts, opensearch.url(), &query_url)?;
         let shop = Shop::start(
             paths.checkout(),
+            paths.cache(),
             options.ports.shop,
             &cloud.api.url,
             &search_url,

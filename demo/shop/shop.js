@@ -111,7 +111,10 @@ function footer() {
   });
 }
 
-freshet.configure({ endpoint: FRESHET.endpoint, writeKey: FRESHET.writeKey });
-footer();
-count();
-PAGES[document.body.dataset.page]();
+// walk.js' pages take the products and the cart from here, and have another SDK.
+if (document.body?.dataset.page) {
+  freshet.configure({ endpoint: FRESHET.endpoint, writeKey: FRESHET.writeKey });
+  footer();
+  count();
+  PAGES[document.body.dataset.page]();
+}

@@ -28,8 +28,21 @@ pub struct Seen<'a> {
     pub path: &'a str,
     /// The operation, from `X-Amz-Target`: `PutRecords`; empty without one.
     pub operation: &'a str,
+    /// The headers.
+    pub headers: &'a HeaderMap,
     /// The body.
     pub body: &'a Bytes,
+}
+
+impl Seen<'_> {
+    /// A header as text; empty without one.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
 }
 
 /// What a rule makes of the upstream's answer.
@@ -50,6 +63,8 @@ type Rule = Box<dyn FnMut(&Seen<'_>) -> Verdict + Send>;
 
 struct Proxy {
     upstream: String,
+    /// Whether the upstream hears the address that the client asked.
+    keeps_host: bool,
     http: reqwest::Client,
     rule: Mutex<Option<Rule>>,
 }
@@ -74,9 +89,23 @@ impl FaultProxy {
     /// # Errors
     /// If no port is free.
     pub async fn start(upstream: &str) -> anyhow::Result<Self> {
+        Self::listen(upstream, false).await
+    }
+
+    /// The same, for an upstream that names itself in what it answers: it
+    /// hears this proxy's address as its own.
+    ///
+    /// # Errors
+    /// If no port is free.
+    pub async fn start_as_host(upstream: &str) -> anyhow::Result<Self> {
+        Self::listen(upstream, true).await
+    }
+
+    async fn listen(upstream: &str, keeps_host: bool) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().no_proxy().build()?;
         let proxy = Arc::new(Proxy {
             upstream: upstream.trim_end_matches('/').to_owned(),
+            keeps_host,
             http,
             rule: Mutex::default(),
         });
@@ -210,6 +239,7 @@ async fn pass(
             method: parts.method.as_str(),
             path,
             operation,
+            headers: &parts.headers,
             body: &body,
         }),
         None => Verdict::Forward,
@@ -218,12 +248,19 @@ async fn pass(
         Verdict::Forward => (body, None),
         Verdict::Answer(status, body) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-            return (status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
+            let headers = [
+                (header::CONTENT_TYPE, "application/json"),
+                // A page may see it, as it may see what the upstream answers.
+                (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+            ];
+            return (status, headers, body).into_response();
         }
         Verdict::Change(body, then) => (body, Some(then)),
     };
     let mut headers: HeaderMap = parts.headers;
-    headers.remove(header::HOST);
+    if !proxy.keeps_host {
+        headers.remove(header::HOST);
+    }
     headers.remove(header::CONTENT_LENGTH);
     let url = format!("{}{path}", proxy.upstream);
     let answer = proxy
@@ -237,7 +274,14 @@ async fn pass(
         return line.cut();
     };
     let status = answer.status();
-    let content_type = answer.headers().get(header::CONTENT_TYPE).cloned();
+    let mut headers = answer.headers().clone();
+    for of_the_connection in [
+        header::CONNECTION,
+        header::TRANSFER_ENCODING,
+        header::CONTENT_LENGTH,
+    ] {
+        headers.remove(of_the_connection);
+    }
     let Ok(mut body) = answer.bytes().await else {
         return line.cut();
     };
@@ -248,9 +292,7 @@ async fn pass(
         }
     }
     let mut response = (status, body).into_response();
-    if let Some(value) = content_type {
-        response.headers_mut().insert(header::CONTENT_TYPE, value);
-    }
+    *response.headers_mut() = headers;
     response
 }
 
@@ -284,6 +326,28 @@ mod tests {
         assert_eq!(post("4").await.unwrap().text().await.unwrap(), "5!");
         proxy.clear();
         assert_eq!(post("6").await.unwrap().text().await.unwrap(), "6");
+    }
+
+    #[tokio::test]
+    async fn headers_pass_and_the_host_where_it_is_asked_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let app = Router::new().fallback(|request: Request| async move {
+            let host = request.headers()[header::HOST].clone();
+            ([("x-host", host)], "the body")
+        });
+        tokio::spawn(async move { drop(axum::serve(listener, app).await) });
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let plain = FaultProxy::start(&url).await.unwrap();
+        let kept = FaultProxy::start_as_host(&url).await.unwrap();
+        for (proxy, host) in [(&plain, &url), (&kept, &kept.url)] {
+            let answer = http.get(&proxy.url).send().await.unwrap();
+            assert_eq!(
+                format!("http://{}", answer.headers()["x-host"].to_str().unwrap()),
+                *host
+            );
+            assert_eq!(answer.text().await.unwrap(), "the body");
+        }
     }
 
     #[tokio::test]

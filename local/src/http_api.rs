@@ -252,6 +252,8 @@ fn event(
             })
             .or_insert(text);
     }
+    // The gateway says how it was asked, whatever the client says; here, by http.
+    headers.insert("x-forwarded-proto".to_owned(), "http".to_owned());
     let user_agent = headers.get("user-agent").cloned().unwrap_or_default();
     let domain = headers.get("host").cloned().unwrap_or_default();
     let path = parts.uri.path();
@@ -461,9 +463,11 @@ mod tests {
                 ("X-A", "1"),
                 ("x-a", "2"),
                 ("cookie", "c=1; d=2"),
+                ("x-forwarded-proto", "gopher"),
             ],
             b"{}",
         );
+        assert_eq!(event["headers"]["x-forwarded-proto"], "http");
         assert_eq!(
             (&event["version"], &event["body"], &event["isBase64Encoded"]),
             (&json!("2.0"), &json!("{}"), &json!(false))

@@ -18,6 +18,7 @@ mod provision;
 mod refused;
 mod replay;
 mod resharding;
+mod sdks;
 mod sessions;
 mod support;
 mod top;

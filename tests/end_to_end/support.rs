@@ -21,6 +21,7 @@ pub(crate) struct Bench {
     /// Between enrich and DynamoDB.
     pub(crate) tables: FaultProxy,
     pub(crate) http: reqwest::Client,
+    options: StackOptions,
 }
 
 /// An answer of collect.
@@ -65,7 +66,7 @@ impl Bench {
         let ports = Ports {
             aws: free_port(0, "")?,
             search: free_port(0, "")?,
-            ..Ports::default()
+            ..options.ports
         };
         let aws = FaultProxy::start(&format!("http://127.0.0.1:{}", ports.aws)).await?;
         let search = FaultProxy::start(&format!("http://127.0.0.1:{}", ports.search)).await?;
@@ -99,9 +100,10 @@ impl Bench {
             overrides,
             ..options
         };
-        let stack = Stack::start(options, &Progress::silent()).await?;
+        let stack = Stack::start(options.clone(), &Progress::silent()).await?;
         Ok(Self {
             stack,
+            options,
             aws,
             search,
             tables,
@@ -121,6 +123,20 @@ impl Bench {
             std::fs::remove_dir_all(run)?;
         }
         Ok(())
+    }
+
+    /// Stops the stack, does `meanwhile`, and starts it again at the same
+    /// addresses, as far as its ports were chosen: with what it had indexed, and
+    /// an emulator that knows nothing any more.
+    pub(crate) async fn restart(self, meanwhile: impl Future<Output = Result<()>>) -> Result<Self> {
+        self.stack.stop().await?;
+        meanwhile.await?;
+        let options = StackOptions {
+            fresh: false,
+            ..self.options.clone()
+        };
+        let stack = Stack::start(options, &Progress::silent()).await?;
+        Ok(Self { stack, ..self })
     }
 
     /// Posts a body as JSON.
