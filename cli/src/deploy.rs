@@ -269,6 +269,17 @@ mod tests {
         let by_iam = "AuthorizationType: !If [QueryByIam, AWS_IAM, NONE]";
         assert_eq!(template.matches(by_iam).count(), 6);
         // The others are collect's, which has keys of its own.
-        assert_eq!(template.matches("AuthorizationType: NONE").count(), 2);
+        let open = template.split("AuthorizationType: NONE").skip(1);
+        let targets: Vec<&str> = open
+            .map(|rest| {
+                rest.split("Target: ")
+                    .nth(1)
+                    .unwrap()
+                    .lines()
+                    .next()
+                    .unwrap()
+            })
+            .collect();
+        assert_eq!(targets, ["!Sub \"integrations/${CollectIntegration}\""; 8]);
     }
 }

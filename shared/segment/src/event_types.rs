@@ -166,8 +166,8 @@ pub(crate) fn snake_case(name: &str) -> String {
         }
         let starts = match before {
             None => true,
-            Some(before) if c.is_uppercase() => {
-                !before.is_uppercase() || chars.peek().is_some_and(|next| next.is_lowercase())
+            Some(before) if is_capital(c) => {
+                !is_capital(before) || chars.peek().is_some_and(|next| next.is_lowercase())
             }
             Some(_) => false,
         };
@@ -178,6 +178,11 @@ pub(crate) fn snake_case(name: &str) -> String {
         before = Some(c);
     }
     out
+}
+
+/// A capital that has a small letter: mathematical ones have none.
+fn is_capital(c: char) -> bool {
+    c.is_uppercase() && !c.to_lowercase().eq([c])
 }
 
 /// Letters and digits of every script, and the accents that may follow them.
@@ -196,6 +201,7 @@ mod tests {
             ("orderCompleted", "order_completed"),
             ("HTTPError", "http_error"),
             ("Parsed HTTP", "parsed_http"),
+            ("À𝒞", "à𝒞"),
             ("  spaces  around ", "spaces_around"),
             ("already_snake_case", "already_snake_case"),
             ("__x__", "x"),
