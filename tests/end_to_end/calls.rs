@@ -315,6 +315,7 @@ async fn sessions_are_derived(api: &Api<'_>) -> Result<()> {
         page["event_type"] == "page_view" && page["url_path"] == "/",
         "{page}"
     );
+    ensure!(!page.to_string().contains(ADDRESS), "{page}");
     ensure!(page["geoip"]["country_name"] == "Netherlands", "{page}");
     ensure!(page["user_agent_parsed"]["name"] == "Firefox", "{page}");
     for (key, value) in [

@@ -1,14 +1,14 @@
 // A walk through a shop, told by @rudderstack/rudder-sdk-node. See walker.mjs.
-//   node rudder_node.mjs PACKAGES ENDPOINT WRITE_KEY [RETRIES]
+//   node rudder_node.mjs PACKAGES ENDPOINT WRITE_KEY
 // Its three retries are over within two seconds: who expects outages asks for more.
 import { randomUUID } from "node:crypto";
 import { published, walk } from "./walker.mjs";
 
-const [packages, endpoint, writeKey, retries = "100"] = process.argv.slice(2);
+const [packages, endpoint, writeKey] = process.argv.slice(2);
 const Analytics = published(packages, "@rudderstack/rudder-sdk-node");
 const rudder = new Analytics(writeKey, {
   dataPlaneUrl: endpoint, flushAt: 5, flushInterval: 200, logLevel: "silly",
-  retryCount: Number(retries), axiosRetryConfig: { retryDelay: () => 1000 },
+  retryCount: 100, axiosRetryConfig: { retryDelay: () => 1000 },
   errorHandler: () => {}, // every call hears of its own failure
 });
 

@@ -168,7 +168,7 @@ impl Response {
     #[must_use]
     pub fn settings(settings: &serde_json::Value) -> Self {
         let mut response = Self::new(200, settings.to_string());
-        response.headers.cache_control = "public, max-age=300";
+        response.headers.cache_control = "private, max-age=300";
         response
     }
 

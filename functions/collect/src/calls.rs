@@ -34,7 +34,7 @@ impl CallRules {
         let stamp = stamp(sender.source, now);
         Prepared::judge(&calls.calls, sender.source, now, |json, claimed| {
             *claimed = claimed_message_id(json);
-            check_size(json, limits.max_event_bytes)?;
+            check_size(json.len() + calls.shared_bytes(), limits.max_event_bytes)?;
             sender.wish.check()?;
             let draft = self.draft(json, calls, sender.wish, now)?;
             let event = Event::translated(draft.translated(), &stamp, &limits, now, &mut new_id)?;

@@ -241,6 +241,15 @@ async fn limits_are_segments() {
         (status, &body["code"], body.get("results")),
         (400, &json!("body_too_large"), None)
     );
+    // What a batch says for all of them is in each of them.
+    let shared = |bytes: usize, calls: usize| json!({"batch": vec![track("m"); calls], "context": {"a": "x".repeat(bytes)}});
+    let (status, _, body) = ask(&handler, post("/v1/b", &shared(32_768, 1))).await;
+    assert_eq!((status, &body["code"]), (400, &json!("event_too_large")));
+    let (status, _, body) = ask(&handler, post("/v1/b", &shared(30_000, 300))).await;
+    assert_eq!(
+        (status, &body["code"], body.get("results")),
+        (400, &json!("body_too_large"), None)
+    );
     let (status, _, body) = ask(&handler, post("/v1/b", &json!({"batch": []}))).await;
     assert_eq!((status, &body["code"]), (400, &json!("no_events")));
     assert_eq!(put(&server).await.len(), 1);
@@ -335,7 +344,7 @@ async fn settings_name_this_api() {
     let (status, headers, body) = ask(&handler, asked).await;
     assert_eq!(
         (status, &headers["cache-control"]),
-        (200, &json!("public, max-age=300"))
+        (200, &json!("private, max-age=300"))
     );
     let destination = &body["integrations"]["Segment.io"];
     assert_eq!(

@@ -13,7 +13,7 @@ use crate::settings;
 use crate::write_keys::WriteKeys;
 use freshet_edge::{answer_by, now};
 use freshet_events::Limits;
-use freshet_segment::{CallType, Calls, Endpoint, MAX_REQUEST_BYTES};
+use freshet_segment::{CallType, Calls, Endpoint};
 use freshet_telemetry::Metrics;
 use freshet_telemetry::stages::Collect;
 use lambda_runtime::LambdaEvent;
@@ -152,10 +152,9 @@ impl Handler {
         let judged = async {
             let body = request.text(CALL_MEDIA_TYPES)?;
             line.bytes_in.add(body.len());
-            if body.len() > MAX_REQUEST_BYTES {
-                return Err(Refusal::too_many_bytes());
-            }
+            Refusal::check_size(&body, 0, 0)?;
             let calls = Calls::split(&body, endpoint, MAX_EVENTS)?;
+            Refusal::check_size(&body, calls.calls.len(), calls.shared_bytes())?;
             let key = request
                 .write_key_in_headers()
                 .or(calls.write_key.clone())

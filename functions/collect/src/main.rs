@@ -2,10 +2,10 @@
 
 use anyhow::Context as _;
 use aws_config::retry::RetryConfig;
-use collect::config::{Config, OptOutMode};
+use collect::config::Config;
 use collect::delivery::Delivery;
 use collect::handler::Handler;
-use collect::opt_out::{OptOut, PseudonymKey};
+use collect::opt_out::OptOut;
 use collect::write_keys::WriteKeys;
 use freshet_streams::{DeadLetterQueue, Stream};
 use freshet_telemetry::Metrics;
@@ -33,15 +33,9 @@ async fn main() -> anyhow::Result<()> {
             .await
             .context("the write keys cannot be loaded")?,
     };
-    let opt_out = match &config.opt_out {
-        OptOutMode::Ignore => OptOut::Ignore,
-        OptOutMode::Drop => OptOut::Drop,
-        OptOutMode::Anonymise { secret_id } => OptOut::Anonymise(
-            pseudonym_key(&secrets, secret_id)
-                .await
-                .context("the key of pseudonyms cannot be loaded")?,
-        ),
-    };
+    let opt_out = OptOut::load(&secrets, &config.opt_out)
+        .await
+        .context("the key of pseudonyms cannot be loaded")?;
     let delivery = Delivery::new(stream, queue);
     let handler = &Handler::new(delivery, keys, opt_out, &config);
     let metrics = &Metrics::from_env();
@@ -50,13 +44,4 @@ async fn main() -> anyhow::Result<()> {
     }))
     .await
     .map_err(|error| anyhow::anyhow!(error))
-}
-
-async fn pseudonym_key(
-    secrets: &aws_sdk_secretsmanager::Client,
-    id: &str,
-) -> anyhow::Result<PseudonymKey> {
-    let secret = secrets.get_secret_value().secret_id(id).send().await?;
-    let text = secret.secret_string().unwrap_or_default();
-    PseudonymKey::new(text).context("the secret is no text, or empty")
 }

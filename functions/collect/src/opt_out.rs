@@ -1,11 +1,15 @@
 //! Visitors who ask not to be followed: `DNT: 1` and `Sec-GPC: 1`.
 
+use crate::config::OptOutMode;
 use crate::request::Request;
+use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::error::DisplayErrorContext;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use freshet_events::{Code, Event, IP_ADDRESS, Rejection, Stage};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
+use thiserror::Error;
 
 /// What a pseudonym begins with.
 const PREFIX: &str = "anon-";
@@ -34,7 +38,36 @@ pub enum Wish<'k> {
     Anonymise(&'k PseudonymKey),
 }
 
+/// Why the key of pseudonyms cannot be loaded.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The secret cannot be read.
+    #[error("the secret cannot be read: {0}")]
+    Secret(String),
+    /// It is no text, or empty.
+    #[error("the secret is no text, or empty")]
+    Empty,
+}
+
 impl OptOut {
+    /// What the configuration says, with its secret.
+    ///
+    /// # Errors
+    /// [`LoadError`] if the secret is needed and is not there.
+    pub async fn load(secrets: &Client, mode: &OptOutMode) -> Result<Self, LoadError> {
+        let secret_id = match mode {
+            OptOutMode::Ignore => return Ok(Self::Ignore),
+            OptOutMode::Drop => return Ok(Self::Drop),
+            OptOutMode::Anonymise { secret_id } => secret_id,
+        };
+        let asked = secrets.get_secret_value().secret_id(secret_id).send();
+        let secret = asked
+            .await
+            .map_err(|error| LoadError::Secret(DisplayErrorContext(&error).to_string()))?;
+        let key = PseudonymKey::new(secret.secret_string().unwrap_or_default());
+        key.map(Self::Anonymise).ok_or(LoadError::Empty)
+    }
+
     /// What this request asks for, as far as it is honoured.
     #[must_use]
     pub fn wish(&self, request: &Request<'_>) -> Wish<'_> {

@@ -153,8 +153,8 @@ pub(crate) fn stamp(source: &str, now: Timestamp) -> Stamp<'_> {
 }
 
 /// An event may have so many bytes.
-pub(crate) fn check_size(json: &str, max_bytes: usize) -> Result<(), Rejection> {
-    if json.len() > max_bytes {
+pub(crate) fn check_size(bytes: usize, max_bytes: usize) -> Result<(), Rejection> {
+    if bytes > max_bytes {
         let message = format!("the event is larger than {max_bytes} bytes");
         return Err(Rejection::new(Stage::Collect, Code::EventTooLarge, message));
     }
@@ -184,7 +184,7 @@ fn accept(
     new_id: &mut impl FnMut() -> String,
     claimed: &mut Option<String>,
 ) -> Result<Accepted, Rejection> {
-    check_size(json, limits.max_event_bytes)?;
+    check_size(json.len(), limits.max_event_bytes)?;
     let raw = RawEvent::read(json, Stage::Collect)?;
     *claimed = raw.claimed_event_id().map(str::to_owned);
     sender.wish.check()?;

@@ -1,6 +1,6 @@
 //! Why a request is refused as a whole, before any of its events was judged.
 
-use crate::request::DecodeError;
+use crate::request::{DecodeError, MAX_BODY_BYTES};
 use crate::write_keys::Unauthorised;
 use freshet_events::BodyError;
 use freshet_segment::{CallsError, MAX_REQUEST_BYTES};
@@ -17,14 +17,25 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A body of calls that is larger than Segment takes.
-    #[must_use]
-    pub fn too_many_bytes() -> Self {
-        Self {
+    /// A body of calls that is larger than Segment takes, or becomes too large
+    /// once each call has its batch's context.
+    ///
+    /// # Errors
+    /// If it is.
+    pub fn check_size(body: &str, calls: usize, shared_bytes: usize) -> Result<(), Self> {
+        let in_all = body
+            .len()
+            .saturating_add(calls.saturating_mul(shared_bytes));
+        let limit = match (body.len(), in_all) {
+            (own, _) if own > MAX_REQUEST_BYTES => MAX_REQUEST_BYTES,
+            (_, all) if all > MAX_BODY_BYTES => MAX_BODY_BYTES,
+            _ => return Ok(()),
+        };
+        Err(Self {
             status: 400,
             code: DecodeError::TooLarge.code(),
-            message: format!("the body is larger than {MAX_REQUEST_BYTES} bytes"),
-        }
+            message: format!("the body, its context in each call, is larger than {limit} bytes"),
+        })
     }
 }
 

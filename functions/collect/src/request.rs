@@ -177,11 +177,12 @@ impl Request<'_> {
     /// The write key: header `X-Write-Key`, else Basic user name.
     #[must_use]
     pub fn write_key_in_headers(&self) -> Option<Cow<'_, str>> {
-        if let Some(key) = self.header("x-write-key") {
-            return Some(Cow::Borrowed(key.trim()));
+        let key = self.header("x-write-key").map(str::trim);
+        if let Some(key) = key.filter(|key| !key.is_empty()) {
+            return Some(Cow::Borrowed(key));
         }
         let user = self.header("authorization").and_then(basic_user);
-        user.map(Cow::Owned)
+        user.filter(|user| !user.is_empty()).map(Cow::Owned)
     }
 
     /// The write key: query `writeKey`.
@@ -326,6 +327,7 @@ pub(crate) fn percent_decoded(text: &str) -> Cow<'_, str> {
     while let Some((&byte, tail)) = rest.split_first() {
         let hex = tail
             .get(..2)
+            .filter(|h| h.iter().all(u8::is_ascii_hexdigit))
             .and_then(|h| std::str::from_utf8(h).ok())
             .and_then(|h| u8::from_str_radix(h, 16).ok());
         if let (b'%', Some(value)) = (byte, hex) {

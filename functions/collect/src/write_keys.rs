@@ -10,7 +10,9 @@ use thiserror::Error;
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum Unauthorised {
     /// No key, and keys are configured.
-    #[error("a write key is required: header X-Write-Key, Basic user name, or query writeKey")]
+    #[error(
+        "a write key is required: header X-Write-Key, Basic user name, query writeKey, or an SDK's body"
+    )]
     Missing,
     /// No such key.
     #[error("the write key is not known")]

@@ -1,8 +1,9 @@
 //! Core: an event becomes a searchable document.
 //!
 //! [`Enricher`] ties the lookups together: [`page_url`] splits the URL,
-//! [`user_agent`] names browser and system, [`bots`] tells whether it is a visitor's, [`geo`] finds the place of an IP
-//! address, and [`document`] writes the fields the index maps.
+//! [`user_agent`] names browser and system, [`bots`] tells whether it is a
+//! visitor's, [`geo`] finds the place of an IP address, and [`document`] writes
+//! the fields the index maps.
 
 pub mod bots;
 mod countries;

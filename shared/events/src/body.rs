@@ -85,7 +85,12 @@ fn object(body: &str, max_events: usize) -> Result<Vec<&str>, BodyError> {
     }
 }
 
-fn elements(array: &str, max_events: usize) -> Result<Vec<&str>, BodyError> {
+/// The JSON text of each element of an array, in order; the elements are not
+/// judged.
+///
+/// # Errors
+/// [`BodyError::TooManyEvents`], or [`BodyError::Malformed`] if it is no array.
+pub fn elements(array: &str, max_events: usize) -> Result<Vec<&str>, BodyError> {
     let mut events = Vec::new();
     let mut too_many = false;
     let mut reader = serde_json::Deserializer::from_str(array);

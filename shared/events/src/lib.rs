@@ -27,7 +27,7 @@ mod rejection;
 mod timestamp;
 pub mod wire;
 
-pub use body::{BodyError, split};
+pub use body::{BodyError, elements, split};
 pub use event::{Event, Place, Stamp};
 pub use identity::DocumentId;
 pub use judge::{Translated, is_web_url};

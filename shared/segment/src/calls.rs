@@ -4,7 +4,8 @@ use crate::call_type::Endpoint;
 use crate::fields::Fields;
 use crate::pixel::PixelError;
 use crate::value::text;
-use serde::de::{Deserializer as _, IgnoredAny, SeqAccess, Visitor};
+use freshet_events::{BodyError, elements};
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
@@ -98,7 +99,13 @@ impl<'a> Calls<'a> {
         }
         let batch = fields.get("batch").map(RawValue::get);
         let batch = batch.filter(|batch| batch.starts_with('['));
-        let calls = elements(batch.ok_or(CallsError::NotABatch)?, max_calls)?;
+        let calls =
+            elements(batch.ok_or(CallsError::NotABatch)?, max_calls).map_err(
+                |error| match error {
+                    BodyError::TooManyEvents { limit } => CallsError::TooManyCalls { limit },
+                    _ => CallsError::Malformed,
+                },
+            )?;
         if calls.is_empty() {
             return Err(CallsError::NoCalls);
         }
@@ -110,6 +117,12 @@ impl<'a> Calls<'a> {
             context: fields.get("context"),
             integrations: fields.get("integrations"),
         })
+    }
+
+    /// How many bytes of the batch go into each of its calls.
+    #[must_use]
+    pub fn shared_bytes(&self) -> usize {
+        self.context.map_or(0, |context| context.get().len())
     }
 
     /// Whether they are out of the past, and may be older than others.
@@ -135,45 +148,6 @@ pub fn claimed_message_id(call_json: &str) -> Option<String> {
     let fields = Fields::read(call_json)?;
     let id = crate::value::id("messageId", fields.get("messageId")).ok()??;
     (id.len() <= 256).then_some(id)
-}
-
-fn elements(array: &str, max_calls: usize) -> Result<Vec<&str>, CallsError> {
-    let mut calls = Vec::new();
-    let mut too_many = false;
-    let mut reader = serde_json::Deserializer::from_str(array);
-    let read = reader.deserialize_seq(Elements {
-        calls: &mut calls,
-        max_calls,
-        too_many: &mut too_many,
-    });
-    if too_many {
-        return Err(CallsError::TooManyCalls { limit: max_calls });
-    }
-    read.map_err(|_| CallsError::Malformed)?;
-    Ok(calls)
-}
-
-struct Elements<'v, 'de> {
-    calls: &'v mut Vec<&'de str>,
-    max_calls: usize,
-    too_many: &'v mut bool,
-}
-
-impl<'de> Visitor<'de> for Elements<'_, 'de> {
-    type Value = ();
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while let Some(element) = seq.next_element::<&'de RawValue>()? {
-            if self.calls.len() == self.max_calls {
-                *self.too_many = true;
-                return Err(serde::de::Error::custom("too many calls"));
-            }
-            self.calls.push(element.get());
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -206,6 +180,7 @@ mod tests {
             assert_eq!(calls.write_key, None);
             assert_eq!(calls.sent_at.unwrap().get(), r#""x""#);
             assert_eq!(calls.context.unwrap().get(), "{}");
+            assert_eq!(calls.shared_bytes(), 2);
             assert!(calls.integrations.is_none());
             assert_eq!(calls.endpoint, endpoint);
             assert_eq!(calls.is_import(), endpoint == Endpoint::Import);

@@ -84,12 +84,13 @@ impl<'a> Fields<'a> {
 
     /// Adds the fields of `others` whose names are absent or null here.
     pub(crate) fn fill(&mut self, others: Self) {
-        for (name, value) in others.list {
-            if self.get(&name).is_none() {
-                self.list.retain(|(key, _)| *key != name);
-                self.list.push((name, value));
-            }
-        }
+        // A batch may have thousands of names, for each of its calls.
+        let is_null = |value: &RawValue| value.get() == "null";
+        self.list.retain(|(_, value)| !is_null(value));
+        let mine: HashSet<Cow<'_, str>> = self.list.iter().map(|(name, _)| name.clone()).collect();
+        let missing = others.list.into_iter();
+        self.list
+            .extend(missing.filter(|(name, value)| !is_null(value) && !mine.contains(name)));
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -61,16 +61,26 @@ pub(crate) fn name_and_category<'a>(
     properties: &mut Fields<'a>,
     metadata: &mut Builder<'a>,
 ) {
-    for (key, field) in [(name_key, "name"), ("category", "category")] {
+    // Beside a property of that name, what the index does not take of the
+    // call's own is displaced under another.
+    for (key, field, of_call) in [
+        (name_key, "name", "call_name"),
+        ("category", "category", "call_category"),
+    ] {
         let given = call.get(field).filter(|value| !is_empty(value));
         let said = properties.get(field);
         let same = match (given, said) {
             (Some(given), Some(said)) => given.get() == said.get(),
             (given, _) => given.is_none(),
         };
+        let name = if !same && said.is_some() {
+            of_call
+        } else {
+            field
+        };
         let said = if same { properties.take(field) } else { None };
         if let Some(value) = given.or(said.filter(|value| !is_empty(value))) {
-            metadata.renamed(key, field, value);
+            metadata.renamed(key, name, value);
         }
     }
 }
