@@ -3,6 +3,7 @@
 
 use anyhow::ensure;
 use axum::http::Method;
+use percent_encoding::percent_decode_str;
 use std::collections::BTreeMap;
 
 /// A route key, taken apart.
@@ -166,18 +167,7 @@ pub(super) fn query_parameters(query: &str) -> Parameters {
 
 /// Undoes `%xx`.
 fn percent_decoded(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        let hex = tail
-            .get(..2)
-            .filter(|hex| byte == b'%' && hex.iter().all(u8::is_ascii_hexdigit))
-            .and_then(|hex| std::str::from_utf8(hex).ok())
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        out.push(hex.unwrap_or(byte));
-        rest = if hex.is_some() { &tail[2..] } else { tail };
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

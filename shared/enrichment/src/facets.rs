@@ -3,6 +3,7 @@
 use crate::document::Enricher;
 use crate::page_url;
 use crate::user_agent::ParsedUserAgent;
+pub(crate) use freshet_events::text_of as text;
 use freshet_events::{Event, IP_ADDRESS, USER_AGENT};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -59,15 +60,4 @@ pub(crate) fn amount(value: &RawValue) -> Option<f64> {
         None => value.get().parse().ok(),
     };
     number.filter(|amount| amount.is_finite())
-}
-
-/// A JSON string's text; `None` for other values.
-pub(crate) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
-    let json = value.get();
-    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') {
-        serde_json::from_str(json).ok().map(Cow::Owned)
-    } else {
-        Some(Cow::Borrowed(inner))
-    }
 }

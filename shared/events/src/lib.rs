@@ -34,7 +34,7 @@ pub use judge::{Translated, is_web_url};
 pub use limits::Limits;
 pub use metadata::{IP_ADDRESS, KNOWN_METADATA, Metadata, USER_AGENT};
 pub use notice::Notice;
-pub use raw::{RawEvent, Scalar};
+pub use raw::{Key, RawEvent, Scalar, printable, text_of};
 pub use rejection::{Code, Rejection, Stage};
 pub use timestamp::Timestamp;
 

@@ -146,8 +146,22 @@ impl<'de> Visitor<'de> for RawEventVisitor {
     }
 }
 
+/// A JSON string's text; `None` for other values, and for strings that are not
+/// Unicode text.
+#[must_use]
+pub fn text_of(value: &RawValue) -> Option<Cow<'_, str>> {
+    let json = value.get();
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        serde_json::from_str(json).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
+    }
+}
+
 /// At most 64 characters of a client's key, without control characters.
-pub(crate) fn printable(key: &str) -> String {
+#[must_use]
+pub fn printable(key: &str) -> String {
     key.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .take(64)
@@ -156,7 +170,7 @@ pub(crate) fn printable(key: &str) -> String {
 
 /// A key or string that borrows from the input where it can. (Serde's own
 /// `Cow` copies inside `Option` and as a map key.)
-pub(crate) struct Key<'a>(pub(crate) Cow<'a, str>);
+pub struct Key<'a>(pub Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

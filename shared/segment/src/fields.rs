@@ -2,7 +2,7 @@
 
 use crate::refuse;
 use crate::value::is_empty;
-use freshet_events::{Code, Rejection};
+use freshet_events::{Code, Key, Rejection, printable};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -104,14 +104,6 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// At most 64 characters of a client's key, without control characters.
-pub(crate) fn printable(key: &str) -> String {
-    key.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .take(64)
-        .collect()
-}
-
 impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct FieldsVisitor;
@@ -122,35 +114,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
                 let mut list = Vec::new();
-                while let Some(Name(name)) = map.next_key()? {
+                while let Some(Key(name)) = map.next_key()? {
                     list.push((name, map.next_value()?));
                 }
                 Ok(Fields { list })
             }
         }
         deserializer.deserialize_map(FieldsVisitor)
-    }
-}
-
-/// A name that borrows from the input where it can. (Serde's own `Cow` copies
-/// map keys.)
-struct Name<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NameVisitor;
-        impl<'de> Visitor<'de> for NameVisitor {
-            type Value = Name<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-            fn visit_borrowed_str<E>(self, v: &'de str) -> Result<Name<'de>, E> {
-                Ok(Name(Cow::Borrowed(v)))
-            }
-            fn visit_str<E>(self, v: &str) -> Result<Name<'de>, E> {
-                Ok(Name(Cow::Owned(v.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(NameVisitor)
     }
 }

@@ -2,7 +2,9 @@
 
 use crate::call_type::CallType;
 use crate::calls::CallsError;
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use thiserror::Error;
 
 /// How many parts a parameter's name may have.
@@ -87,24 +89,11 @@ fn insert(fields: &mut Map<String, Value>, name: &str, value: String) -> Result<
 /// Percent and plus signs, as forms encode them. A percent sign that begins
 /// no code stands for itself.
 fn decode(text: &str) -> Result<String, PixelError> {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let code = (byte == b'%').then(|| bytes.get(at + 1..at + 3)).flatten();
-        let code = code
-            .filter(|code| code.iter().all(u8::is_ascii_hexdigit))
-            .and_then(|code| std::str::from_utf8(code).ok())
-            .and_then(|code| u8::from_str_radix(code, 16).ok());
-        if let Some(decoded) = code {
-            out.push(decoded);
-            at += 3;
-        } else {
-            out.push(if byte == b'+' { b' ' } else { byte });
-            at += 1;
-        }
-    }
-    String::from_utf8(out).map_err(|_| PixelError::NotText)
+    let spaced = text.replace('+', " ");
+    let decoded = percent_decode_str(&spaced).decode_utf8();
+    decoded
+        .map(Cow::into_owned)
+        .map_err(|_| PixelError::NotText)
 }
 
 #[cfg(test)]

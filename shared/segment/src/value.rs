@@ -1,27 +1,15 @@
 //! One JSON value of a call, whose type is never taken for granted.
 
 use crate::refuse;
+pub(crate) use freshet_events::text_of as text;
 use freshet_events::{Code, Rejection};
 use serde_json::value::RawValue;
-use std::borrow::Cow;
 
 /// Whole numbers below 2^53 are exact in floating point.
 const EXACT_BELOW: f64 = 9_007_199_254_740_992.0;
 
 /// Below this a number fits the index's `long`.
 const LONG_BELOW: f64 = 9.2e18;
-
-/// A string's text; `None` for other values, and for strings that are not
-/// Unicode text.
-pub(crate) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
-    let json = value.get();
-    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') {
-        serde_json::from_str(json).ok().map(Cow::Owned)
-    } else {
-        Some(Cow::Borrowed(inner))
-    }
-}
 
 /// The text of a whole number, as JSON writes it without a fraction.
 fn whole_number(value: &RawValue) -> Option<String> {
