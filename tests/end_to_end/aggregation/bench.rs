@@ -265,7 +265,7 @@ impl Counting {
 
     /// Waits until all is counted and every window has ended.
     pub(super) async fn settled(&self, deployments: &[&Deployment]) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(300);
+        let deadline = Instant::now() + Duration::from_secs(900);
         // Longer than the mappings take to notice a record or a new shard.
         let mut calm = 0;
         while calm < 10 {
