@@ -125,11 +125,7 @@ impl Handler {
             Ok(prepare(&body, sender, &self.limits, now(), new_id)?)
         };
         match judged.await {
-            Ok(prepared) => {
-                let results = self.delivery.deliver(prepared, deadline, line).await;
-                count(&results, line);
-                Response::results(&results)
-            }
+            Ok(prepared) => Response::results(&self.deliver(prepared, deadline, line).await),
             Err(Refusal {
                 status,
                 code,
@@ -205,11 +201,7 @@ impl Handler {
         line: &mut Collect,
     ) -> Response {
         match judged {
-            Ok(prepared) => {
-                let results = self.delivery.deliver(prepared, deadline, line).await;
-                count(&results, line);
-                Response::call_results(&results)
-            }
+            Ok(prepared) => Response::call_results(&self.deliver(prepared, deadline, line).await),
             Err(refusal) => {
                 count_refusal(line, refusal.code);
                 // What is too large is no more than a bad request to Segment.
@@ -237,6 +229,18 @@ impl Handler {
                 Response::call_error(refusal.status, refusal.code, &refusal.message)
             }
         }
+    }
+
+    /// Delivers what was judged, and counts what each event is told.
+    async fn deliver(
+        &self,
+        prepared: Prepared,
+        deadline: Instant,
+        line: &mut Collect,
+    ) -> Vec<EventResult> {
+        let results = self.delivery.deliver(prepared, deadline, line).await;
+        count(&results, line);
+        results
     }
 
     async fn source(&self, key: Option<&str>) -> Result<Arc<str>, Refusal> {

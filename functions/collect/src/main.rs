@@ -26,7 +26,10 @@ async fn main() -> anyhow::Result<()> {
         aws_sdk_sqs::Client::new(&aws),
         &config.dead_letter_queue_url,
     );
-    let secrets = aws_sdk_secretsmanager::Client::new(&aws_config::from_env().load().await);
+    let of_secrets = aws_sdk_secretsmanager::config::Builder::from(&aws)
+        .retry_config(RetryConfig::standard())
+        .build();
+    let secrets = aws_sdk_secretsmanager::Client::from_conf(of_secrets);
     let keys = match &config.write_keys_secret_id {
         None => WriteKeys::open(),
         Some(id) => WriteKeys::load(secrets.clone(), id.clone())
